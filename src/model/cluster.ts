@@ -1,0 +1,185 @@
+/** Kubernetes objects in normal form: defaults filled in, only what the engines read. Made by src/parse/kubernetes. */
+import type { Address } from '../net/address.ts';
+import type { Prefix } from '../net/prefix.ts';
+import type { Known } from './known.ts';
+
+export interface Cluster {
+  readonly pods: Known<readonly Pod[]>;
+  readonly nodes: Known<readonly Node[]>;
+  readonly namespaces: Known<readonly Namespace[]>;
+  readonly services: Known<readonly Service[]>;
+  readonly endpointSlices: Known<readonly EndpointSlice[]>;
+  readonly networkPolicies: Known<readonly NetworkPolicy[]>;
+  /** Deployments, StatefulSets, DaemonSets, ReplicaSets. */
+  readonly workloads: Known<readonly Workload[]>;
+  readonly configMaps: Known<readonly ConfigMap[]>;
+  /** Objects that were skipped because a field has the wrong shape: `Pod shop/web: status.podIP is no address`. */
+  readonly problems: readonly string[];
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface Pod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+  /** Empty until scheduled. */
+  readonly node: string;
+  readonly hostNetwork: boolean;
+  /** status.podIPs, primary first; empty until assigned. */
+  readonly addresses: readonly Address[];
+  /** Pending, Running, Succeeded, Failed, Unknown. */
+  readonly phase: string;
+  readonly ready: boolean;
+  readonly terminating: boolean;
+  readonly containers: readonly Container[];
+  /** The controlling owner, `{kind: 'ReplicaSet', name}`. */
+  readonly owner?: { readonly kind: string; readonly name: string };
+  readonly dnsPolicy: string;
+}
+
+export interface Container {
+  readonly name: string;
+  readonly ports: readonly ContainerPort[];
+  readonly ready: boolean;
+  readonly restarts: number;
+  /** `CrashLoopBackOff`, `ImagePullBackOff`; absent while it runs. */
+  readonly waiting?: string;
+}
+
+export interface ContainerPort {
+  readonly name?: string;
+  readonly port: number;
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+}
+
+export interface Node {
+  readonly name: string;
+  readonly labels: Labels;
+  readonly annotations: Labels;
+  readonly internalAddresses: readonly Address[];
+  readonly podCidrs: readonly Prefix[];
+  /** Condition type -> status: `Ready` -> `True`. */
+  readonly conditions: Readonly<
+    Record<string, { readonly status: string; readonly reason: string; readonly message: string }>
+  >;
+  readonly taints: readonly string[];
+}
+
+export interface Namespace {
+  readonly name: string;
+  /** Always holds kubernetes.io/metadata.name: the API server sets it, the parser injects it in offline objects. */
+  readonly labels: Labels;
+}
+
+export interface Service {
+  readonly namespace: string;
+  readonly name: string;
+  readonly type: string;
+  /** Empty for headless Services and ExternalName. */
+  readonly clusterIps: readonly Address[];
+  readonly headless: boolean;
+  readonly selector: Labels;
+  readonly ports: readonly ServicePort[];
+  readonly internalTrafficPolicy: string;
+}
+
+export interface ServicePort {
+  readonly name: string;
+  readonly port: number;
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  /** Number, or a container port's name. */
+  readonly targetPort: number | string;
+  readonly nodePort?: number;
+}
+
+export interface EndpointSlice {
+  readonly namespace: string;
+  readonly name: string;
+  /** Name of the Service, from the label kubernetes.io/service-name. */
+  readonly service: string;
+  readonly endpoints: readonly {
+    readonly addresses: readonly Address[];
+    readonly ready: boolean;
+    readonly serving: boolean;
+    readonly terminating: boolean;
+    readonly node?: string;
+    readonly pod?: { readonly namespace: string; readonly name: string };
+  }[];
+  readonly ports: readonly {
+    readonly name: string;
+    readonly port: number;
+    readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  }[];
+}
+
+export interface Workload {
+  readonly kind: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+  readonly desired: number;
+  readonly ready: number;
+  readonly owner?: { readonly kind: string; readonly name: string };
+}
+
+export interface ConfigMap {
+  readonly namespace: string;
+  readonly name: string;
+  readonly data: Readonly<Record<string, string>>;
+}
+
+/** A label selector as the API defines it: matchLabels and matchExpressions are ANDed. An empty one matches all. */
+export interface Selector {
+  readonly matchLabels: Labels;
+  readonly matchExpressions: readonly {
+    readonly key: string;
+    readonly operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
+    readonly values: readonly string[];
+  }[];
+}
+
+export interface NetworkPolicy {
+  readonly namespace: string;
+  readonly name: string;
+  readonly podSelector: Selector;
+  /** policyTypes with its default applied: Ingress always unless given; Egress only if given or egress rules exist. */
+  readonly ingress?: readonly PolicyRule[];
+  readonly egress?: readonly PolicyRule[];
+  /** Invalid parts (empty peer, ipBlock beside a selector, except outside cidr ...) by field path; they match nothing. */
+  readonly problems: readonly { readonly field: string; readonly why: string }[];
+}
+
+export interface PolicyRule {
+  /** Undefined: any peer, external addresses included. Peers that are invalid are left out and named in `problems`. */
+  readonly peers?: readonly PolicyPeer[];
+  /** Undefined: every port of every protocol. */
+  readonly ports?: readonly PolicyPort[];
+  /** `spec.ingress[0]` */
+  readonly field: string;
+}
+
+export type PolicyPeer =
+  | {
+      readonly kind: 'pods';
+      /** Undefined: the policy's own namespace. */
+      readonly namespaceSelector?: Selector;
+      /** Undefined: every pod. */
+      readonly podSelector?: Selector;
+      readonly field: string;
+    }
+  | {
+      readonly kind: 'ip-block';
+      readonly cidr: Prefix;
+      readonly except: readonly Prefix[];
+      readonly field: string;
+    };
+
+export interface PolicyPort {
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  /** Undefined: every port of the protocol. A string names a container port of the destination pod. */
+  readonly port?: number | string;
+  /** Inclusive; only with a numeric port. */
+  readonly endPort?: number;
+  readonly field: string;
+}

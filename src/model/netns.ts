@@ -1,0 +1,211 @@
+/** One network namespace's recorded state: a node's, or a pod's. Field names follow iproute2. */
+import type { Address, Family } from '../net/address.ts';
+import type { Prefix } from '../net/prefix.ts';
+import type { Known } from './known.ts';
+import type { IpSet, Ruleset } from './netfilter.ts';
+import type { SourceRef } from './source.ts';
+
+export interface Netns {
+  /** `node1`, or `node1/shop_web-1` for a pod's namespace. */
+  readonly id: string;
+  readonly node: string;
+  /** Absent for a node's own namespace. */
+  readonly pod?: { readonly namespace: string; readonly name: string };
+  /** From ip-link.json, addresses from ip-addr.json. */
+  readonly devices: Known<readonly Device[]>;
+  readonly routes: Known<readonly Route[]>;
+  readonly routes6: Known<readonly Route[]>;
+  readonly rules: Known<readonly RoutingRule[]>;
+  readonly rules6: Known<readonly RoutingRule[]>;
+  readonly neighbours: Known<readonly Neighbour[]>;
+  readonly fdb: Known<readonly FdbEntry[]>;
+  readonly bridgePorts: Known<readonly BridgePort[]>;
+  /** Every rule set recorded for the namespace: ip/ip6, nft and legacy backends. An empty save is a rule set without tables. */
+  readonly rulesets: Known<readonly Ruleset[]>;
+  /** Native nftables tables that no iptables tool owns, by `family name`; understood only as far as their names. */
+  readonly nftTables: Known<readonly NftTable[]>;
+  readonly ipsets: Known<readonly IpSet[]>;
+  /** `net.ipv4.ip_forward` -> `1`. Device names keep the kernel's spelling (`flannel/1` for flannel.1). */
+  readonly sysctls: Known<ReadonlyMap<string, string>>;
+  readonly sockets: Known<readonly Socket[]>;
+  readonly conntrack: Known<readonly ConntrackEntry[]>;
+  /** /proc/net/snmp and netstat flattened: `IpInAddrErrors`, `TcpExtIPReversePathFilter`. */
+  readonly counters: Known<ReadonlyMap<string, number>>;
+  readonly resolver: Known<Resolver>;
+}
+
+export interface Device {
+  readonly index: number;
+  readonly name: string;
+  /** `veth`, `bridge`, `vxlan`, `loopback`, `ether` (a plain NIC) or whatever info_kind says. */
+  readonly kind: string;
+  /** The UP flag: administratively up. */
+  readonly up: boolean;
+  /** LOWER_UP: the carrier. */
+  readonly carrier: boolean;
+  readonly mtuBytes: number;
+  readonly mac?: string;
+  /** Bridge that this device is a port of. */
+  readonly master?: string;
+  /** ifindex of the other end (veth) or lower device, in `peerNetns` where that is another namespace. */
+  readonly peerIndex?: number;
+  /** Name of the lower device in the same namespace, as `link` (vlan, vxlan underlay). */
+  readonly lower?: string;
+  readonly addresses: readonly DeviceAddress[];
+  readonly vxlan?: Vxlan;
+  readonly source: SourceRef;
+}
+
+export interface DeviceAddress {
+  readonly address: Address;
+  readonly prefix: Prefix;
+  readonly scope: string;
+}
+
+export interface Vxlan {
+  readonly vni: number;
+  readonly port: number;
+  readonly local?: Address;
+  readonly remote?: Address;
+  /** Underlay device name. */
+  readonly underlay?: string;
+  readonly learning: boolean;
+  /** Whether the outer header gets DF: `unset`, `set`, `inherit`. */
+  readonly df: string;
+}
+
+export type RouteType =
+  | 'unicast'
+  | 'local'
+  | 'broadcast'
+  | 'multicast'
+  | 'anycast'
+  | 'blackhole'
+  | 'unreachable'
+  | 'prohibit'
+  | 'throw'
+  | 'nat';
+
+export interface Route {
+  readonly family: Family;
+  readonly type: RouteType;
+  readonly dst: Prefix;
+  /** `main`, `local`, `default`, or the number as text. */
+  readonly table: string;
+  readonly nexthops: readonly NextHop[];
+  readonly prefsrc?: Address;
+  readonly scope: string;
+  readonly metric: number;
+  readonly protocol: string;
+  readonly mtuBytes?: number;
+  readonly source: SourceRef;
+}
+
+export interface NextHop {
+  readonly gateway?: Address;
+  readonly device?: string;
+  readonly onlink: boolean;
+  /** dead or linkdown, as `ip route` flags it. */
+  readonly dead: boolean;
+  readonly weight: number;
+}
+
+export interface RoutingRule {
+  readonly priority: number;
+  readonly not: boolean;
+  readonly from?: Prefix;
+  readonly to?: Prefix;
+  readonly iif?: string;
+  readonly oif?: string;
+  readonly fwmark?: { readonly value: number; readonly mask: number };
+  readonly suppressPrefixLength?: number;
+  readonly action:
+    | { readonly kind: 'table'; readonly table: string }
+    | { readonly kind: 'goto'; readonly priority: number }
+    | { readonly kind: 'blackhole' | 'unreachable' | 'prohibit' | 'nop' };
+  /** Selectors that were present and are not understood (uidrange, tos, ports ...): the rule then matches "unknown". */
+  readonly notUnderstood: readonly string[];
+  readonly source: SourceRef;
+}
+
+export interface Neighbour {
+  readonly address: Address;
+  readonly device: string;
+  readonly mac?: string;
+  /** `REACHABLE`, `STALE`, `DELAY`, `PROBE`, `PERMANENT`, `NOARP`, `FAILED`, `INCOMPLETE` */
+  readonly states: readonly string[];
+  readonly proxy: boolean;
+  readonly source: SourceRef;
+}
+
+export interface FdbEntry {
+  readonly mac: string;
+  readonly device: string;
+  readonly master?: string;
+  /** Remote VTEP of a vxlan entry. */
+  readonly remote?: Address;
+  readonly vni?: number;
+  readonly self: boolean;
+  readonly state: string;
+  readonly source: SourceRef;
+}
+
+export interface BridgePort {
+  readonly device: string;
+  readonly bridge: string;
+  /** `forwarding`, `disabled`, ... */
+  readonly state: string;
+  readonly hairpin: boolean;
+  readonly isolated: boolean;
+}
+
+/** A native nftables table, known by its base chains only. */
+export interface NftTable {
+  readonly family: string;
+  readonly name: string;
+  readonly baseChains: readonly {
+    readonly name: string;
+    readonly hook: string;
+    readonly priority: number;
+    readonly policy: string;
+  }[];
+  readonly ruleCount: number;
+}
+
+export interface Socket {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** LISTEN for tcp, UNCONN for udp. */
+  readonly state: string;
+  /** Undefined is any address of both families (`*`); 0.0.0.0 is any of IPv4; [::] any of IPv6 (and of IPv4 unless v6only). */
+  readonly local?: Address;
+  /** Bound to one device: `0.0.0.0%eth0`. */
+  readonly device?: string;
+  readonly port: number;
+  readonly process?: string;
+  readonly source: SourceRef;
+}
+
+export interface ConntrackEntry {
+  readonly family: Family;
+  readonly protocol: string;
+  readonly state?: string;
+  readonly original: Tuple;
+  readonly reply: Tuple;
+  /** ASSURED, UNREPLIED ... */
+  readonly flags: readonly string[];
+  readonly mark: number;
+  readonly source: SourceRef;
+}
+
+export interface Tuple {
+  readonly src: Address;
+  readonly dst: Address;
+  readonly srcPort: number;
+  readonly dstPort: number;
+}
+
+export interface Resolver {
+  readonly nameservers: readonly Address[];
+  readonly search: readonly string[];
+  readonly ndots: number;
+}
