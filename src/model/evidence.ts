@@ -24,6 +24,16 @@ export interface ProbeResult {
   /** Payload asked for; 0 is a small packet. With `df`, the whole IP packet's size. */
   readonly sizeBytes: number;
   readonly df?: boolean;
+  /** For tcp transfers: who sends the `sizeBytes`. Absent: the source. */
+  readonly bulk?: 'from-src' | 'from-dst';
+  /** For dns: who was asked and what it said. No `rcode`: no answer came. */
+  readonly dns?: {
+    readonly server: string;
+    readonly transport: 'udp' | 'tcp';
+    readonly rcode?: string;
+    /** Addresses of the answer section. */
+    readonly answers: readonly string[];
+  };
   readonly outcome: 'ok' | 'timeout' | 'refused' | 'unreachable' | 'too-big' | 'error';
   readonly ms: number;
   readonly command: string;
