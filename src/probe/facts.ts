@@ -1,0 +1,128 @@
+/** What the probe plan reads from a snapshot: who sends from where, how large a packet may be, who answers. Pure. */
+import type { EndpointSlice } from '../model/cluster.ts';
+import type { Endpoint } from '../model/flow.ts';
+import { orElse } from '../model/known.ts';
+import type { Netns } from '../model/netns.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { type Address, sameAddress } from '../net/address.ts';
+import { contains } from '../net/prefix.ts';
+
+/** `shop/web-1`, a node's name, or undefined for what has no place in the cluster to send from. */
+export function labelOf(endpoint: Endpoint): string | undefined {
+  switch (endpoint.kind) {
+    case 'pod':
+    case 'service':
+      return `${endpoint.namespace}/${endpoint.name}`;
+    case 'node':
+      return endpoint.name;
+    case 'external':
+      return undefined;
+  }
+}
+
+/** The network namespace that an endpoint sends from; a hostNetwork pod sends from its node's. */
+export function netnsOf(snapshot: Snapshot, endpoint: Endpoint): Netns | undefined {
+  if (endpoint.kind === 'node') return snapshot.netns.get(endpoint.name);
+  if (endpoint.kind !== 'pod') return undefined;
+  for (const id of snapshot.netns.keys())
+    if (id.endsWith(`/${endpoint.namespace}_${endpoint.name}`)) return snapshot.netns.get(id);
+  const pod = orElse(snapshot.cluster.pods, []).find(
+    (one) => one.namespace === endpoint.namespace && one.name === endpoint.name,
+  );
+  return pod?.hostNetwork === true ? snapshot.netns.get(pod.node) : undefined;
+}
+
+/**
+ * Largest packet in bytes that the namespace sends from `own` towards `dst`: the device's MTU, or a route's where that
+ * is lower (Cilium lowers the route). Undefined where the devices are not known.
+ */
+export function sendMtuBytes(netns: Netns, own: Address, dst: Address): number | undefined {
+  const device = orElse(netns.devices, []).find((one) =>
+    one.addresses.some((entry) => sameAddress(entry.address, own)),
+  );
+  if (device === undefined) return undefined;
+  const routes = orElse(own.family === 4 ? netns.routes : netns.routes6, []);
+  const best = routes
+    .filter((route) => route.table === 'main' && contains(route.dst, dst))
+    .sort((a, b) => b.dst.length - a.dst.length)[0];
+  return Math.min(device.mtuBytes, best?.mtuBytes ?? device.mtuBytes);
+}
+
+/** An address of the node that others reach it by, of the wanted family. */
+export function nodeAddress(
+  snapshot: Snapshot,
+  name: string,
+  family: Address['family'],
+): Address | undefined {
+  const node = orElse(snapshot.cluster.nodes, []).find((one) => one.name === name);
+  return node?.internalAddresses.find((one) => one.family === family);
+}
+
+/** The pod that has an address, as an endpoint. */
+export function podAt(snapshot: Snapshot, at: Address): (Endpoint & { kind: 'pod' }) | undefined {
+  const pod = orElse(snapshot.cluster.pods, []).find(
+    (one) =>
+      !one.hostNetwork &&
+      one.phase !== 'Succeeded' &&
+      one.phase !== 'Failed' &&
+      one.addresses.some((own) => sameAddress(own, at)),
+  );
+  return pod && { kind: 'pod', namespace: pod.namespace, name: pod.name, address: at };
+}
+
+export interface Backend {
+  readonly address: Address;
+  readonly port: number;
+}
+
+/** Where connections to a Service's address and port end: ready endpoints of the slices, of the same family. */
+export function backendsOf(
+  snapshot: Snapshot,
+  service: Endpoint & { kind: 'service' },
+  protocol: string,
+  port: number,
+): Backend[] {
+  const ports = orElse(snapshot.cluster.services, [])
+    .filter((one) => one.namespace === service.namespace && one.name === service.name)
+    .flatMap((one) => one.ports)
+    .filter((one) => one.port === port && one.protocol === protocol);
+  const names = new Set(ports.map((one) => one.name));
+  return slicesOf(snapshot, service).flatMap((slice) =>
+    slice.ports
+      .filter((one) => names.has(one.name) && one.protocol === protocol)
+      .flatMap((one) =>
+        slice.endpoints
+          .filter((endpoint) => endpoint.ready)
+          .flatMap((endpoint) => endpoint.addresses)
+          .filter((own) => own.family === service.address.family)
+          .map((own) => ({ address: own, port: one.port })),
+      ),
+  );
+}
+
+const slicesOf = (snapshot: Snapshot, service: { namespace: string; name: string }): EndpointSlice[] =>
+  orElse(snapshot.cluster.endpointSlices, []).filter(
+    (slice) => slice.namespace === service.namespace && slice.service === service.name,
+  );
+
+/** Service addresses that lead to this backend, with the Service's port. */
+export function servicesFor(snapshot: Snapshot, backend: Backend, protocol: string): Backend[] {
+  return orElse(snapshot.cluster.services, []).flatMap((service) => {
+    const clusterIp = service.clusterIps.find((one) => one.family === backend.address.family);
+    if (clusterIp === undefined) return [];
+    const endpoint = {
+      kind: 'service',
+      namespace: service.namespace,
+      name: service.name,
+      address: clusterIp,
+    } as const;
+    return service.ports
+      .filter((port) => port.protocol === protocol)
+      .filter((port) =>
+        backendsOf(snapshot, endpoint, protocol, port.port).some(
+          (one) => one.port === backend.port && sameAddress(one.address, backend.address),
+        ),
+      )
+      .map((port) => ({ address: clusterIp, port: port.port }));
+  });
+}
