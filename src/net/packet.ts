@@ -36,6 +36,8 @@ export interface Packet {
   readonly ttl: number;
   /** skb->mark: lives inside one network namespace, lost on the wire (kept across veth only by explicit choice). */
   readonly mark: number;
+  /** Of an ICMP error: the headers of the packet that it is about, as its sender saw them. */
+  readonly quoted?: Packet;
   /** The encapsulated packet, if this one is a tunnel packet. */
   readonly inner?: { readonly packet: Packet; readonly vni: number; readonly dstMac: string };
 }

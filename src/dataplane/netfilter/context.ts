@@ -1,0 +1,60 @@
+/** What goes into a hook and what comes out of it. */
+import type { HookName, Rule, TableName } from '../../model/netfilter.ts';
+import type { Netns } from '../../model/netns.ts';
+import type { SourceRef } from '../../model/source.ts';
+import type { Step } from '../../model/verdict.ts';
+import type { Address } from '../../net/address.ts';
+import type { Packet } from '../../net/packet.ts';
+import type { Connections, Tracking } from './conntrack.ts';
+
+export interface HookContext {
+  readonly netns: Netns;
+  readonly hook: HookName;
+  readonly packet: Packet;
+  /** For bridged packets the bridge, as br_netfilter presents it. */
+  readonly inDevice?: string | undefined;
+  readonly outDevice?: string | undefined;
+  /** Bridge port that the packet came in by, also if it is routed afterwards. */
+  readonly physIn?: string | undefined;
+  /** Bridge port that it leaves by: set only for packets that are bridged. */
+  readonly physOut?: string | undefined;
+  /** The value of the packet's last outcome, from whatever namespace; the connection it belongs to is found again. */
+  readonly connections: Connections;
+  /** Of the route taken, for MASQUERADE at POSTROUTING; absent: the destination is on-link or the route is looked up. */
+  readonly nextHop?: Address | undefined;
+}
+
+export interface Decisive {
+  readonly backend: 'nft' | 'legacy';
+  readonly file: string;
+  readonly table: TableName;
+  /** Base chain first, the chain of the rule last. */
+  readonly chainStack: readonly string[];
+  readonly rule?: Rule;
+  /** The base chain's policy decided. */
+  readonly policy?: true;
+}
+
+export interface HookOutcome {
+  readonly verdict: 'accept' | 'drop' | 'reject' | 'unknown';
+  /** After NAT and marks. At OUTPUT a changed destination or mark means that the packet is routed again. */
+  readonly packet: Packet;
+  /** What conntrack makes of the packet: its connection and state. */
+  readonly tracking: Tracking;
+  /** Goes on with the packet; it holds the connection once INPUT or POSTROUTING accepted the packet. */
+  readonly connections: Connections;
+  /** Share of packets that take this outcome, 0..1; the outcomes of one call add up to 1. */
+  readonly share: number;
+  readonly steps: readonly Step[];
+  /** What dropped or rejected the packet, or the last rule or policy that accepted it in a filter table. */
+  readonly decisive?: Decisive;
+  /** For `reject`: `icmp-port-unreachable`, `tcp-reset` ... */
+  readonly rejectWith?: string;
+  /** For `unknown`: the rules that could not be decided. */
+  readonly unknownBecause?: readonly SourceRef[];
+  readonly unknownWhy?: string;
+  /** For `unknown`: the outcomes that are possible; shares are of the case that each belongs to. */
+  readonly alternatives?: readonly HookOutcome[];
+  /** Native nftables tables with a base chain at this hook, `family name`: their rules were not evaluated. */
+  readonly unseenTables: readonly string[];
+}

@@ -1,0 +1,318 @@
+/**
+ * Route lookup as fib_lookup() does it: rules by priority, then longest prefix and lowest metric inside a table.
+ * A query without `iif` is the local machine's own packet; with `iif` one that arrived there.
+ */
+import { type Known, known, unknown } from '../model/known.ts';
+import type { Device, Netns, NextHop, Route, RoutingRule } from '../model/netns.ts';
+import { type Address, isLinkLocal, isMulticast, isUnspecified, sameAddress } from '../net/address.ts';
+import { contains } from '../net/prefix.ts';
+import { selectAddress, selectSource6 } from './routing-source.ts';
+
+export interface RouteQuery {
+  readonly dst: Address;
+  /** Absent: not chosen yet. Rules with `from` then do not match, as in the kernel. */
+  readonly src?: Address | undefined;
+  readonly iif?: string | undefined;
+  readonly oif?: string | undefined;
+  readonly mark?: number | undefined;
+}
+
+/** A route that fits and was passed over. */
+export interface SkippedRoute {
+  readonly route: Route;
+  readonly device: string;
+  readonly why: 'device-down' | 'device-missing' | 'no-carrier';
+}
+
+export type RouteResult =
+  | {
+      readonly state: 'found';
+      readonly route: Route;
+      /** Device and gateway; of a multipath route the first usable one. */
+      readonly nexthop: NextHop;
+      /** Usable next hops and the share of flows that each gets; one entry for an ordinary route. */
+      readonly alternatives: readonly { readonly nexthop: NextHop; readonly share: number }[];
+      readonly table: string;
+      readonly rule?: RoutingRule;
+      /** What the kernel takes as source address if the query has none. */
+      readonly source?: Address;
+      readonly skipped: readonly SkippedRoute[];
+    }
+  /** A route or rule that refuses: `blackhole` is silent, `unreachable` answers ICMP 3/1, `prohibit` 3/13. */
+  | {
+      readonly state: 'refused';
+      readonly type: 'blackhole' | 'unreachable' | 'prohibit';
+      readonly route?: Route;
+      readonly rule?: RoutingRule;
+    }
+  | { readonly state: 'none'; readonly skipped: readonly SkippedRoute[] }
+  | { readonly state: 'unknown'; readonly why: string };
+
+const tableNames: Readonly<Record<string, string>> = { '255': 'local', '254': 'main', '253': 'default' };
+
+/** Reserved tables by name, others as they are: iproute2 prints either. */
+export const tableName = (table: string): string => tableNames[table] ?? table;
+
+/** The device that stands in for "this machine" in `iif` rules (LOOPBACK_IFINDEX). */
+const loopbackDevice = 'lo';
+
+export function routesOf(netns: Netns, family: 4 | 6): Known<readonly Route[]> {
+  return family === 4 ? netns.routes : netns.routes6;
+}
+
+export function rulesOf(netns: Netns, family: 4 | 6): Known<readonly RoutingRule[]> {
+  return family === 4 ? netns.rules : netns.rules6;
+}
+
+export function lookupRoute(netns: Netns, query: RouteQuery): RouteResult {
+  const result = lookupByRules(netns, query);
+  if (query.oif !== undefined && query.iif === undefined && query.dst.family === 4)
+    return assumeOnLink(netns, query, query.oif, result);
+  return result;
+}
+
+/** ip_route_output_key_hash_rcu: with a device given and no usable route, IPv4 takes the destination to be on that device. */
+function assumeOnLink(netns: Netns, query: RouteQuery, oif: string, result: RouteResult): RouteResult {
+  if (result.state !== 'none' && result.state !== 'refused') return result;
+  const nexthop: NextHop = { device: oif, onlink: false, dead: false, weight: 1 };
+  const route: Route = {
+    family: 4,
+    type: 'unicast',
+    dst: { family: 4, value: query.dst.value, length: 32 },
+    table: 'main',
+    nexthops: [nexthop],
+    scope: 'link',
+    metric: 0,
+    protocol: 'kernel',
+    source: { kind: 'file', file: '', text: `no route: the packet is bound to ${oif}` },
+  };
+  const source = query.src ?? selectAddress(netns, oif, undefined, 'link');
+  return {
+    state: 'found',
+    route,
+    nexthop,
+    alternatives: [{ nexthop, share: 1 }],
+    table: 'main',
+    ...(source === undefined ? {} : { source }),
+    skipped: result.state === 'none' ? result.skipped : [],
+  };
+}
+
+function lookupByRules(netns: Netns, query: RouteQuery): RouteResult {
+  const routes = routesOf(netns, query.dst.family);
+  const rules = rulesOf(netns, query.dst.family);
+  if (routes.state === 'unknown') return routes;
+  if (rules.state === 'unknown') return rules;
+  const skipped: SkippedRoute[] = [];
+  // Stable: rules of one priority keep the order in which they were listed.
+  const ordered = [...rules.value].sort((a, b) => a.priority - b.priority);
+  for (let i = 0; i < ordered.length; ) {
+    const rule = ordered[i] as RoutingRule;
+    i++;
+    const matches = ruleMatches(rule, query);
+    if (matches === 'no') continue;
+    const { action } = rule;
+    const step: RouteResult | 'next' =
+      action.kind === 'table'
+        ? lookupTable(netns, query, routes.value, rule, tableName(action.table), skipped)
+        : action.kind === 'goto' || action.kind === 'nop'
+          ? 'next'
+          : { state: 'refused', type: action.kind, rule };
+    if (matches === 'unknown') {
+      // A rule that changes nothing either way is no reason to give up.
+      if (step === 'next' && action.kind !== 'goto') continue;
+      return {
+        state: 'unknown',
+        why: `routing rule ${rule.priority} uses ${rule.notUnderstood.join(', ')}, which is not understood`,
+      };
+    }
+    if (step !== 'next') return step;
+    if (action.kind === 'goto') {
+      // An unresolved target makes the rule a no-op (fib_rules_lookup).
+      const target = ordered.findIndex((other) => other.priority === action.priority);
+      if (target >= i) i = target;
+    }
+  }
+  return { state: 'none', skipped };
+}
+
+function ruleMatches(rule: RoutingRule, query: RouteQuery): 'yes' | 'no' | 'unknown' {
+  const src = query.src ?? { family: query.dst.family, value: 0n };
+  const understood =
+    // IPv6 asks for a source before it compares; IPv4 compares 0.0.0.0: both only match a zero-length prefix.
+    (rule.from === undefined ||
+      rule.from.length === 0 ||
+      (!isUnspecified(src) && contains(rule.from, src))) &&
+    (rule.to === undefined || contains(rule.to, query.dst)) &&
+    (rule.iif === undefined || rule.iif === (query.iif ?? loopbackDevice)) &&
+    (rule.oif === undefined || rule.oif === query.oif) &&
+    (rule.fwmark === undefined || (((query.mark ?? 0) ^ rule.fwmark.value) & rule.fwmark.mask) === 0);
+  if (rule.notUnderstood.length > 0) {
+    if (!understood) return rule.not ? 'yes' : 'no';
+    return 'unknown';
+  }
+  return understood !== rule.not ? 'yes' : 'no';
+}
+
+/** fib_table_lookup: 'next' is -EAGAIN, the search goes on with the next rule. */
+function lookupTable(
+  netns: Netns,
+  query: RouteQuery,
+  routes: readonly Route[],
+  rule: RoutingRule,
+  table: string,
+  skipped: SkippedRoute[],
+): RouteResult | 'next' {
+  const candidates = routes
+    .filter((route) => tableName(route.table) === table && contains(route.dst, query.dst))
+    .sort((a, b) => b.dst.length - a.dst.length || a.metric - b.metric);
+  for (const route of preferDevice(candidates, query)) {
+    if (route.type === 'throw') return 'next';
+    if (route.type === 'blackhole' || route.type === 'unreachable' || route.type === 'prohibit')
+      return { state: 'refused', type: route.type, route, rule };
+    const usable = usableNextHops(netns, query, route, skipped);
+    if (usable.state === 'unknown') return usable;
+    const first = usable.value[0];
+    if (first === undefined) continue;
+    if (rule.suppressPrefixLength !== undefined && route.dst.length <= rule.suppressPrefixLength)
+      return 'next';
+    return found(netns, query, route, usable.value, first, table, rule, skipped);
+  }
+  return 'next';
+}
+
+/** rt6_score_route: among IPv6 routes of one prefix and metric, those through the device that is asked for come first. */
+function preferDevice(sorted: readonly Route[], query: RouteQuery): readonly Route[] {
+  const wanted = query.oif ?? query.iif;
+  if (query.dst.family === 4 || wanted === undefined) return sorted;
+  const through = (route: Route) => (route.nexthops.some((hop) => hop.device === wanted) ? 0 : 1);
+  return [...sorted].sort(
+    (a, b) => b.dst.length - a.dst.length || a.metric - b.metric || through(a) - through(b),
+  );
+}
+
+function usableNextHops(
+  netns: Netns,
+  query: RouteQuery,
+  route: Route,
+  skipped: SkippedRoute[],
+): Known<readonly NextHop[]> {
+  const usable: NextHop[] = [];
+  const hops = route.nexthops.length > 0 ? route.nexthops : [noDevice];
+  for (const hop of hops) {
+    if (!devicePermitted(query, hop)) continue;
+    // fib_sync_down_dev spares local routes: an address answers while its device is down.
+    const state = route.type === 'local' ? 'ok' : hopState(netns, hop, query.dst.family);
+    if (state === 'ok') usable.push(hop);
+    else if (state === 'unknown')
+      return unknown(
+        `whether ${hop.device ?? 'the next hop'} is up is not known: ${netns.devices.state === 'unknown' ? netns.devices.why : 'not recorded'}`,
+      );
+    else skipped.push({ route, device: hop.device ?? '', why: state });
+  }
+  return known(usable);
+}
+
+const noDevice: NextHop = { onlink: false, dead: false, weight: 1 };
+
+/** IPv4 takes only next hops of the device that the packet is bound to; IPv6 insists only for link-scope destinations. */
+function devicePermitted(query: RouteQuery, hop: NextHop): boolean {
+  if (query.dst.family === 4) return query.oif === undefined || query.oif === hop.device;
+  const wanted = query.oif ?? (needsStrictDevice(query.dst) ? query.iif : undefined);
+  return wanted === undefined || hop.device === undefined || wanted === hop.device;
+}
+
+/** rt6_need_strict. */
+const needsStrictDevice = (dst: Address): boolean => isLinkLocal(dst) || isMulticast(dst);
+
+/** fib_lookup_good_nhc: down devices are dead; those without carrier only if ignore_routes_with_linkdown says so. */
+function hopState(netns: Netns, hop: NextHop, family: 4 | 6): 'ok' | 'unknown' | SkippedRoute['why'] {
+  if (hop.device === undefined) return 'ok';
+  if (netns.devices.state === 'unknown') return hop.dead ? 'unknown' : 'ok';
+  const device = findDevice(netns.devices.value, hop.device);
+  if (device === undefined) return 'device-missing';
+  if (!device.up) return 'device-down';
+  if (!device.carrier && ignoresLinkdown(netns, hop.device, family)) return 'no-carrier';
+  return 'ok';
+}
+
+export function findDevice(devices: readonly Device[], name: string): Device | undefined {
+  return devices.find((device) => device.name === name);
+}
+
+function ignoresLinkdown(netns: Netns, device: string, family: 4 | 6): boolean {
+  const scope = `net.ipv${family}.conf`;
+  const isSet = (name: string) => sysctl(netns, `${scope}.${name}.ignore_routes_with_linkdown`) === '1';
+  return isSet('all') || isSet(sysctlDevice(device));
+}
+
+/** The kernel writes device names with `/` for `.`: `flannel.1` is `net.ipv4.conf.flannel/1`. */
+export const sysctlDevice = (device: string): string => device.replaceAll('.', '/');
+
+export function sysctl(netns: Netns, key: string): string | undefined {
+  return netns.sysctls.state === 'known' ? netns.sysctls.value.get(key) : undefined;
+}
+
+function found(
+  netns: Netns,
+  query: RouteQuery,
+  route: Route,
+  usable: readonly NextHop[],
+  first: NextHop,
+  table: string,
+  rule: RoutingRule,
+  skipped: readonly SkippedRoute[],
+): RouteResult {
+  const total = usable.reduce((sum, hop) => sum + hop.weight, 0);
+  const source = query.src ?? routeSource(netns, query, route, first);
+  return {
+    state: 'found',
+    route,
+    nexthop: first,
+    alternatives: usable.map((nexthop) => ({ nexthop, share: nexthop.weight / total })),
+    table,
+    rule,
+    ...(source === undefined ? {} : { source }),
+    skipped,
+  };
+}
+
+/** fib_result_prefsrc, and the destination itself for local routes. */
+function routeSource(netns: Netns, query: RouteQuery, route: Route, hop: NextHop): Address | undefined {
+  if (route.prefsrc !== undefined) return route.prefsrc;
+  if (query.dst.family === 6) return selectSource6(netns, query.dst, hop.device);
+  if (route.type === 'local') return query.dst;
+  if (hop.device === undefined) return undefined;
+  const gateway = hop.gateway?.family === 4 ? hop.gateway : undefined;
+  return selectAddress(netns, hop.device, gateway, route.scope);
+}
+
+/** Whether the namespace itself owns the address: its local table says so, or, where that is missing, its devices do. */
+export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
+  const routes = routesOf(netns, address.family);
+  if (routes.state === 'known') {
+    const best = localTableRoute(routes.value, address);
+    if (best !== undefined) return best.type === 'local';
+    // A dump of the main table alone knows nothing of local addresses.
+    if (routes.value.some((route) => tableName(route.table) === 'local')) return false;
+  }
+  if (netns.devices.state === 'unknown') return 'unknown';
+  return netns.devices.value.some((device) =>
+    device.addresses.some((own) => sameAddress(own.address, address)),
+  );
+}
+
+/** The route of the local table that covers the address, if any. */
+export function localTableRoute(routes: readonly Route[], address: Address): Route | undefined {
+  let best: Route | undefined;
+  for (const route of routes) {
+    if (tableName(route.table) !== 'local' || !contains(route.dst, address)) continue;
+    if (
+      best === undefined ||
+      route.dst.length > best.dst.length ||
+      (route.dst.length === best.dst.length && route.metric < best.metric)
+    )
+      best = route;
+  }
+  return best;
+}

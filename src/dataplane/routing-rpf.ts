@@ -1,0 +1,191 @@
+/** Whether the kernel believes a packet's addresses where it came in: ip_route_input_slow and fib_validate_source. */
+import type { Netns } from '../model/netns.ts';
+import type { SourceRef } from '../model/source.ts';
+import { type Address, formatAddress, isLoopback, isMulticast, isUnspecified } from '../net/address.ts';
+import type { Packet } from '../net/packet.ts';
+import {
+  findDevice,
+  isLocal,
+  lookupRoute,
+  type RouteResult,
+  rulesOf,
+  sysctl,
+  sysctlDevice,
+} from './routing-lookup.ts';
+
+export type InputCheck =
+  | { readonly state: 'pass' }
+  /** Addresses that may not arrive there: loopback, multicast, our own (`accept_local` off), a broadcast address as source. */
+  | Refusal<'martian'>
+  /** The reverse-path filter. */
+  | Refusal<'fail'>
+  | { readonly state: 'unknown'; readonly why: string };
+
+interface Refusal<State extends string> {
+  readonly state: State;
+  readonly why: string;
+  /** device, mode, expectedDevice?, source, sysctl. */
+  readonly facts: Readonly<Record<string, string>>;
+  readonly sources: readonly SourceRef[];
+}
+
+const pass: InputCheck = { state: 'pass' };
+
+/** Martians first, then rp_filter. Only IPv4 has a reverse-path filter. */
+export function reversePathCheck(netns: Netns, packet: Packet, inDevice: string): InputCheck {
+  // Packets by the loopback device keep the route that they were sent with.
+  if (inDevice === 'lo') return pass;
+  const martian = martianCheck(netns, packet, inDevice);
+  if (martian.state !== 'pass' || packet.src.family === 6 || isUnspecified(packet.src)) return martian;
+  if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
+  const mode = effectiveMode(netns, inDevice);
+  if (mode === undefined) return { state: 'unknown', why: `${rpFilterKey(inDevice)} was not recorded` };
+  const acceptLocal = eitherSet(netns, inDevice, 'accept_local');
+  if (mode === 0) return checkLocalSource(netns, packet, inDevice, acceptLocal);
+  return validateSource(netns, packet, inDevice, acceptLocal, mode);
+}
+
+const rpFilterKey = (device: string): string => `net.ipv4.conf.${sysctlDevice(device)}.rp_filter`;
+
+/** max(all, device): IN_DEV_MAXCONF. Undefined if the device's value is missing. */
+function effectiveMode(netns: Netns, device: string): number | undefined {
+  const all = sysctl(netns, 'net.ipv4.conf.all.rp_filter');
+  const own = sysctl(netns, `net.ipv4.conf.${sysctlDevice(device)}.rp_filter`);
+  if (own === undefined || all === undefined) return undefined;
+  return Math.max(Number(all), Number(own));
+}
+
+/** IN_DEV_ORCONF; a missing key counts as its default, 0. */
+function eitherSet(netns: Netns, device: string, key: string): boolean {
+  const isSet = (name: string) => sysctl(netns, `net.ipv4.conf.${name}.${key}`) === '1';
+  return isSet('all') || isSet(sysctlDevice(device));
+}
+
+function martian(packet: Packet, inDevice: string, why: string): InputCheck {
+  return {
+    state: 'martian',
+    why,
+    facts: { device: inDevice, source: formatAddress(packet.src), destination: formatAddress(packet.dst) },
+    sources: [],
+  };
+}
+
+const localSource = (packet: Packet, inDevice: string): InputCheck =>
+  martian(
+    packet,
+    inDevice,
+    `the source ${formatAddress(packet.src)} is an address of this namespace itself, and accept_local is off`,
+  );
+
+/** With rp_filter off a source is refused only for being our own; policy rules or added local routes make the kernel look it up. */
+function checkLocalSource(netns: Netns, packet: Packet, inDevice: string, acceptLocal: boolean): InputCheck {
+  if (acceptLocal) return pass;
+  const rules = rulesOf(netns, 4);
+  if (rules.state === 'known' && rules.value.length > 3)
+    return validateSource(netns, packet, inDevice, acceptLocal, 0);
+  const own = isLocal(netns, packet.src);
+  if (own === 'unknown') return { state: 'unknown', why: 'local addresses are not known' };
+  return own ? localSource(packet, inDevice) : pass;
+}
+
+/** __fib_validate_source. */
+function validateSource(
+  netns: Netns,
+  packet: Packet,
+  inDevice: string,
+  acceptLocal: boolean,
+  mode: number,
+): InputCheck {
+  const forward = lookupRoute(netns, {
+    dst: packet.dst,
+    src: packet.src,
+    iif: inDevice,
+    mark: packet.mark,
+  });
+  const outDevice =
+    forward.state === 'found' && forward.route.type === 'unicast' ? forward.nexthop.device : undefined;
+  const query = {
+    dst: packet.src,
+    src: packet.dst,
+    // The way back would come in by the device that the packet leaves by.
+    iif: outDevice ?? 'lo',
+    mark: eitherSet(netns, inDevice, 'src_valid_mark') ? packet.mark : 0,
+  };
+  const back = lookupRoute(netns, query);
+  if (back.state === 'unknown') return { state: 'unknown', why: back.why };
+  if (back.state !== 'found') return mode === 0 ? pass : rpfFailed(netns, packet, inDevice, mode, back);
+  if (back.route.type !== 'unicast') {
+    if (back.route.type !== 'local')
+      return martian(packet, inDevice, `${formatAddress(packet.src)} is a ${back.route.type} address here`);
+    if (!acceptLocal) return localSource(packet, inDevice);
+  }
+  if (back.route.nexthops.some((hop) => hop.device === inDevice)) return pass;
+  if (netns.devices.state === 'unknown') return { state: 'unknown', why: netns.devices.why };
+  const device = findDevice(netns.devices.value, inDevice);
+  const hasAddress = device?.addresses.some((own) => own.address.family === 4) ?? false;
+  if (mode === 0) return pass;
+  // A device without addresses fails even the loose check unless the route points back to it.
+  if (mode === 1 || !hasAddress) return rpfFailed(netns, packet, inDevice, mode, back);
+  return pass;
+}
+
+function rpfFailed(
+  netns: Netns,
+  packet: Packet,
+  inDevice: string,
+  mode: number,
+  back: RouteResult,
+): InputCheck {
+  const expected = back.state === 'found' ? back.nexthop.device : undefined;
+  const source = formatAddress(packet.src);
+  const where = expected === undefined ? 'does not exist' : `leaves by ${expected}`;
+  const own = rpFilterKey(inDevice);
+  // The larger of the two values counts; name the one that decided.
+  const key = Number(sysctl(netns, own)) === mode ? own : 'net.ipv4.conf.all.rp_filter';
+  return {
+    state: 'fail',
+    why: `rp_filter=${mode} on ${inDevice}: the route back to ${source} ${where}`,
+    facts: {
+      device: inDevice,
+      mode: String(mode),
+      source,
+      sysctl: key,
+      ...(expected === undefined ? {} : { expectedDevice: expected }),
+    },
+    sources: [
+      { kind: 'file', file: `${netnsFolder(netns)}/sysctl.txt`, text: `${key} = ${mode}` },
+      ...(back.state === 'found' ? [back.route.source] : []),
+    ],
+  };
+}
+
+const netnsFolder = (netns: Netns): string =>
+  netns.pod === undefined
+    ? `nodes/${netns.node}`
+    : `nodes/${netns.node}/pods/${netns.pod.namespace}_${netns.pod.name}`;
+
+const isLimitedBroadcast = (a: Address): boolean => a.family === 4 && a.value === 0xffffffffn;
+const isZeroNet = (a: Address): boolean => a.family === 4 && a.value >> 24n === 0n;
+
+/** Addresses that no packet from the wire may carry (ip_route_input_slow); after PREROUTING, so a DNAT to 127/8 is caught. */
+function martianCheck(netns: Netns, packet: Packet, inDevice: string): InputCheck {
+  const { src, dst } = packet;
+  const source = formatAddress(src);
+  if (isMulticast(src) || isLimitedBroadcast(src))
+    return martian(packet, inDevice, `${source} is no address that can send`);
+  // DHCP speaks from 0.0.0.0, but only to the limited broadcast address.
+  if (isLimitedBroadcast(dst) || (isUnspecified(src) && isUnspecified(dst))) return pass;
+  if (isZeroNet(src)) return martian(packet, inDevice, `${source} is no address that can send`);
+  if (isZeroNet(dst)) return martian(packet, inDevice, `${formatAddress(dst)} is no destination`);
+  if (!isLoopback(src) && !isLoopback(dst)) return pass;
+  if (src.family === 4) {
+    if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
+    if (eitherSet(netns, inDevice, 'route_localnet')) return pass;
+  }
+  const which = isLoopback(dst) ? `the destination ${formatAddress(dst)}` : `the source ${source}`;
+  return martian(
+    packet,
+    inDevice,
+    `${which} is a loopback address and came by ${inDevice}; route_localnet is off`,
+  );
+}

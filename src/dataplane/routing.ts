@@ -1,0 +1,10 @@
+/** Where a packet goes next, and whether the namespace believes where it came from. */
+export {
+  isLocal,
+  lookupRoute,
+  type RouteQuery,
+  type RouteResult,
+  type SkippedRoute,
+} from './routing-lookup.ts';
+export { type InputCheck, reversePathCheck } from './routing-rpf.ts';
+export { selectAddress, selectSource6 } from './routing-source.ts';
