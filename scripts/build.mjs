@@ -1,19 +1,44 @@
-// Bundles the command line into dist/: one small entry, the commands as chunks that load when they are used.
-import { rm } from 'node:fs/promises';
+// Bundles the programs into dist/: small entries, the commands as chunks that load when they are used.
+// The new dist/ takes the old one's place only when it is whole, so that a failed build leaves a program that runs.
+import { existsSync } from 'node:fs';
+import { copyFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 
-await rm(new URL('../dist', import.meta.url), { recursive: true, force: true });
-const bundle = await rolldown({
-  input: { podpath: 'src/cli/main.ts', servers: 'src/lab/servers/main.ts', agent: 'src/probe/agent.ts' },
-  platform: 'node',
-  cwd: new URL('..', import.meta.url).pathname,
-});
-await bundle.write({
-  dir: 'dist',
-  format: 'esm',
-  entryFileNames: '[name].js',
-  chunkFileNames: 'chunks/[name]-[hash].js',
-  minify: { compress: true, mangle: false, codegen: true },
-  sourcemap: false,
-});
-await bundle.close();
+const root = fileURLToPath(new URL('..', import.meta.url));
+const present = (file) =>
+  existsSync(join(root, file)) || process.stderr.write(`build: ${file} is not there yet\n`) === 0;
+const entries = Object.fromEntries(
+  Object.entries({
+    podpath: 'src/cli/main.ts',
+    servers: 'src/lab/servers/main.ts',
+    agent: 'src/probe/agent.ts',
+  }).filter(([, file]) => present(file)),
+);
+/** Files that run as they are. */
+const copies = ['src/lab/servers/open.py'].filter(present);
+
+const fresh = join(root, `dist.${process.pid}.tmp`);
+const old = join(root, `dist-old.${process.pid}.tmp`);
+try {
+  const bundle = await rolldown({ input: entries, platform: 'node', cwd: root });
+  await bundle.write({
+    dir: fresh,
+    format: 'esm',
+    entryFileNames: '[name].js',
+    chunkFileNames: 'chunks/[name]-[hash].js',
+    minify: { compress: true, mangle: false, codegen: true },
+    sourcemap: false,
+  });
+  await bundle.close();
+  for (const file of copies)
+    await copyFile(join(root, file), join(fresh, file.slice(file.lastIndexOf('/') + 1)));
+  await rename(join(root, 'dist'), old).catch((error) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  await rename(fresh, join(root, 'dist'));
+} finally {
+  await rm(fresh, { recursive: true, force: true });
+  await rm(old, { recursive: true, force: true });
+}
