@@ -1,0 +1,143 @@
+/** The packet's way as a drawn list: one line a hop, the break marked, and what was never reached. */
+import { formatSource, type SourceRef } from '../model/source.ts';
+import type { Branch, Hop, Step } from '../model/verdict.ts';
+import { cell, columns, heading, marks, type Style, type Tint, wrap } from './style.ts';
+import { decisive, placeOf } from './words.ts';
+
+/** One direction of a trace. */
+interface Way {
+  readonly hops: readonly Hop[];
+  /** The step that ended it. */
+  readonly broken?: Step;
+  /** Who should have got the packet, if it was lost before. */
+  readonly target: string;
+}
+
+/** Both directions of a branch. The way back is left out while everything on it passes, unless -v asks for it. */
+export function pathLines(
+  branch: Branch,
+  ends: { readonly src: string; readonly dst: string },
+  style: Style,
+  options: { readonly bothWays?: boolean } = {},
+): string[] {
+  const { broken, trace } = branch;
+  const backend = branch.backend?.split(' ', 1)[0] ?? ends.dst;
+  const there: Way = {
+    hops: trace.forward,
+    target: backend,
+    ...(broken?.direction === 'forward' ? { broken: broken.step } : {}),
+  };
+  const back: Way = {
+    hops: trace.back,
+    target: ends.src,
+    ...(broken?.direction === 'back' ? { broken: broken.step } : {}),
+  };
+  const widths = columnWidths([...trace.forward, ...trace.back], style);
+  const title = backend === ends.dst ? 'Path' : `Path to ${branch.backend}`;
+  const size = branch.size === 'full' ? ' (full-size packets)' : '';
+  const lines = [heading(style, `${title}${size}`), ...wayLines(there, widths, style)];
+  if (back.hops.length === 0 || (back.broken === undefined && !style.verbose && !options.bothWays))
+    return lines;
+  return [...lines, heading(style, 'Back'), ...wayLines(back, widths, style)];
+}
+
+interface Widths {
+  readonly place: number;
+  readonly devices: number;
+  /** Columns left for a step's text; 0: steps go below their hop. */
+  readonly text: number;
+}
+
+const lead = 4; // two spaces, the mark, a space
+const gutter = 2;
+const minTextColumns = 38;
+
+function columnWidths(hops: readonly Hop[], style: Style): Widths {
+  const place = Math.min(28, Math.max(8, ...hops.map((hop) => placeOf(hop).length)));
+  const devices = Math.min(30, Math.max(4, ...hops.map((hop) => devicesText(hop, style).length)));
+  const text = columns(style) - lead - place - devices - 2 * gutter;
+  return { place, devices, text: text >= minTextColumns ? text : 0 };
+}
+
+/** `cni0 → flannel.1`, `eth0` where it ends or starts. */
+function devicesText(hop: Hop, style: Style): string {
+  const { arrow } = marks(style);
+  return [hop.inDevice, hop.outDevice].filter((name) => name !== undefined).join(` ${arrow} `);
+}
+
+function wayLines(way: Way, widths: Widths, style: Style): string[] {
+  const brokenAt = way.broken === undefined ? -1 : brokenIndex(way.hops, way.broken);
+  const lines = way.hops.flatMap((hop, index) => {
+    const isLast = index === way.hops.length - 1;
+    const broken = index === brokenAt ? way.broken : undefined;
+    return hopLines({ hop, broken, isEnd: index === 0 || isLast, isLast }, widths, style);
+  });
+  const last = way.hops.at(-1);
+  if (way.broken?.action !== 'lost' || last === undefined || placeOf(last) === way.target) return lines;
+  const { missed } = marks(style);
+  return [...lines, style.tint('dim', `  ${missed} ${cell(way.target, widths.place, style)}  not reached`)];
+}
+
+/** The hop that holds the step; by identity, since equal steps may occur on several hops. */
+function brokenIndex(hops: readonly Hop[], broken: Step): number {
+  const index = hops.findIndex((hop) => hop.steps.includes(broken));
+  return index < 0 ? hops.length - 1 : index;
+}
+
+interface HopView {
+  readonly hop: Hop;
+  readonly broken: Step | undefined;
+  readonly isEnd: boolean;
+  readonly isLast: boolean;
+}
+
+function hopLines(view: HopView, widths: Widths, style: Style): string[] {
+  const { hop, broken } = view;
+  const symbols = marks(style);
+  const [mark, tint] = hopMark(view, style);
+  const place = cell(placeOf(hop), widths.place, style);
+  const devices = cell(devicesText(hop, style), widths.devices, style);
+  const indentedMark = `  ${style.tint(tint, mark)} `;
+  const tail = view.isLast ? ' ' : symbols.bar;
+  const steps = stepLines(hop, broken, widths, style);
+  const name = broken === undefined ? place : style.tint('bold', place);
+  if (widths.text === 0)
+    return [
+      `${indentedMark}${name.trimEnd()}  ${devices.trimEnd()}`.trimEnd(),
+      ...steps.map((line) => `  ${style.tint('dim', tail)}     ${line}`),
+    ];
+  const blank = `  ${style.tint('dim', tail)} ${' '.repeat(widths.place + widths.devices + 2 * gutter)}`;
+  const [first = '', ...rest] = steps;
+  return [
+    `${indentedMark}${name}  ${style.tint('dim', devices)}  ${first}`.trimEnd(),
+    ...rest.map((line) => `${blank}${line}`),
+  ];
+}
+
+function hopMark({ broken, isEnd }: HopView, style: Style): [string, Tint] {
+  const symbols = marks(style);
+  if (broken?.action === 'lost') return [symbols.broken, 'red'];
+  if (broken !== undefined) return [symbols.unsure, 'yellow'];
+  return isEnd ? [symbols.start, 'green'] : [symbols.bar, 'green'];
+}
+
+function stepLines(hop: Hop, broken: Step | undefined, widths: Widths, style: Style): string[] {
+  const width = widths.text === 0 ? columns(style) - 8 : widths.text;
+  const shown = hop.steps.filter((step) => style.verbose || step === broken || decisive(step));
+  return shown.flatMap((step) => {
+    const isBreak = step === broken;
+    const how: Tint | undefined = isBreak ? (step.action === 'lost' ? 'red' : 'yellow') : undefined;
+    const lines = wrap(step.text, width).map((line) => (how === undefined ? line : style.tint(how, line)));
+    // A break that only the walk knows is a claim: show where it can be looked up.
+    const sources = isBreak || style.verbose ? (step.sources ?? []) : [];
+    const cited = sources.flatMap((source) => citation(source, width, style));
+    return [...lines, ...cited.map((line) => style.tint('dim', line))];
+  });
+}
+
+/** Where to look it up; the raw text only with -v, since the step has just said it in words. */
+function citation(source: SourceRef, width: number, style: Style): string[] {
+  if (source.kind === 'file' && !style.verbose)
+    return [`${source.file}${source.line === undefined ? '' : `:${source.line}`}`];
+  return wrap(formatSource(source), width);
+}
