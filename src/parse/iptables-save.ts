@@ -1,0 +1,222 @@
+/** `iptables-save` and `iptables -S` of either backend and family -> a rule set. Nothing is dropped: what is not understood stays in its rule as unknown. */
+import type { Chain, Rule, Ruleset, Table, TableName } from '../model/netfilter.ts';
+import type { SourceRef } from '../model/source.ts';
+import type { Family } from '../net/address.ts';
+import { lowerRule } from './iptables/rule.ts';
+import { tokenize } from './iptables/tokens.ts';
+import { looksLikeToolError } from './lines.ts';
+import { excerpt, failed, type Parsed, type ParseError, type ParseNote, parsed } from './result.ts';
+
+export { printRuleset } from './iptables/print.ts';
+
+export interface IptablesOptions {
+  readonly file: string;
+  readonly family: Family;
+  readonly backend: Ruleset['backend'];
+  /** The table of text without table headers (`iptables -S`, excerpts). Such text has no COMMIT, so its end cannot be checked. */
+  readonly table?: TableName;
+}
+
+const tableNames: readonly TableName[] = ['raw', 'mangle', 'nat', 'filter', 'security'];
+const builtInChains: ReadonlySet<string> = new Set([
+  'PREROUTING',
+  'INPUT',
+  'FORWARD',
+  'OUTPUT',
+  'POSTROUTING',
+]);
+
+interface ChainDraft {
+  readonly chain: Omit<Chain, 'rules'>;
+  readonly rules: Rule[];
+}
+
+interface PendingRule {
+  readonly chain: string;
+  readonly text: string;
+  readonly line: number;
+  readonly counters: Rule['counters'];
+  readonly offset: number;
+}
+
+interface TableDraft {
+  readonly name: TableName;
+  readonly chains: Map<string, ChainDraft>;
+  /** Lowered at the end: whether `-j NAME` is a chain is known only then. */
+  readonly pending: PendingRule[];
+  /** A header was read and its COMMIT was not. */
+  open: boolean;
+}
+
+interface State {
+  readonly options: IptablesOptions;
+  readonly tables: Map<TableName, TableDraft>;
+  readonly notes: ParseNote[];
+  current: TableDraft | undefined;
+}
+
+/** An empty text is a rule set without tables. */
+export function parseIptablesSave(text: string, options: IptablesOptions): Parsed<Ruleset> {
+  const state: State = { options, tables: new Map(), notes: [], current: undefined };
+  if (options.table !== undefined && text.trim() !== '')
+    state.current = openTable(state, options.table, false);
+  let line = 0;
+  let start = 0;
+  while (start < text.length) {
+    let end = text.indexOf('\n', start);
+    if (end < 0) end = text.length;
+    line++;
+    const error = readLine(text.slice(start, end).trim(), line, state);
+    if (error !== undefined) return failed(error);
+    start = end + 1;
+  }
+  for (const table of state.tables.values())
+    if (table.open)
+      return failed(
+        problem(
+          state,
+          line,
+          'truncated',
+          `table ${table.name} has no COMMIT: the end of the file is missing`,
+        ),
+      );
+  const { file, family, backend } = options;
+  const tables = [...state.tables.values()].map((table) => finishTable(table, state));
+  return parsed({ family, backend, file, tables }, state.notes);
+}
+
+const problem = ({ options }: State, line: number, code: string, message: string): ParseError => ({
+  code: `iptables/${code}`,
+  file: options.file,
+  line,
+  message,
+});
+
+function readLine(text: string, line: number, state: State): ParseError | undefined {
+  switch (text[0]) {
+    case undefined:
+      return undefined;
+    case '#':
+      // iptables-nft cannot print tables that hold native nft expressions: their rules are then not in the file.
+      return /table [`'"]?\w+'? is incompatible/i.test(text)
+        ? problem(
+            state,
+            line,
+            'incompatible',
+            `rules are missing from the file: ${excerpt(text.slice(1).trim())}`,
+          )
+        : undefined;
+    case '*':
+      return readTableHeader(text, line, state);
+    case ':':
+      return readChainHeader(text, line, state);
+    case '[':
+    case '-':
+      return readCommand(text, line, state);
+    default:
+      if (text !== 'COMMIT') return notRules(text, line, state);
+      if (state.current !== undefined) state.current.open = false;
+      state.current = undefined;
+      return undefined;
+  }
+}
+
+function notRules(text: string, line: number, state: State): ParseError {
+  return looksLikeToolError(text)
+    ? problem(state, line, 'tool-error', `the tool failed: ${excerpt(text)}`)
+    : problem(state, line, 'foreign', `not a line of iptables-save: ${excerpt(text)}`);
+}
+
+function readTableHeader(text: string, line: number, state: State): ParseError | undefined {
+  const name = tableNames.find((table) => table === text.slice(1).trim());
+  if (name === undefined) return problem(state, line, 'unknown-table', `unknown table ${excerpt(text)}`);
+  if (state.current?.open === true)
+    return problem(state, line, 'truncated', `table ${state.current.name} has no COMMIT before ${text}`);
+  state.current = openTable(state, name, state.options.table === undefined);
+  return undefined;
+}
+
+function openTable(state: State, name: TableName, open: boolean): TableDraft {
+  const table = state.tables.get(name) ?? { name, chains: new Map(), pending: [], open };
+  table.open = open;
+  state.tables.set(name, table);
+  return table;
+}
+
+/** `:INPUT ACCEPT [0:0]`, `:KUBE-FORWARD - [0:0]`. */
+function readChainHeader(text: string, line: number, state: State): ParseError | undefined {
+  const [name = '', policy] = text.slice(1).split(/\s+/);
+  if (name === '' || policy === undefined)
+    return problem(state, line, 'chain', `a chain needs a name and a policy: ${excerpt(text)}`);
+  return declare(name, policy, text, line, state);
+}
+
+function declare(
+  name: string,
+  policy: string,
+  text: string,
+  line: number,
+  state: State,
+): ParseError | undefined {
+  if (state.current === undefined) return noTable(text, line, state);
+  if (policy !== '-' && policy !== 'ACCEPT' && policy !== 'DROP')
+    return problem(state, line, 'policy', `unknown policy ${excerpt(policy)}`);
+  const source: SourceRef = { kind: 'file', file: state.options.file, line, text };
+  const rules = state.current.chains.get(name)?.rules ?? [];
+  state.current.chains.set(name, { chain: { name, ...(policy === '-' ? {} : { policy }), source }, rules });
+  return undefined;
+}
+
+const noTable = (text: string, line: number, state: State): ParseError =>
+  problem(state, line, 'no-table', `no table header before: ${excerpt(text)}`);
+
+/** `[packets:bytes]` in front is optional, as is everything but the command and its chain. */
+const command = /^(?:\[(\d+):(\d+)\]\s+)?(-A|--append|-P|--policy|-N|--new-chain)\s+(\S+)\s*/;
+
+function readCommand(text: string, line: number, state: State): ParseError | undefined {
+  const words = command.exec(text);
+  if (words === null) return notRules(text, line, state);
+  const [whole, packets, bytes, verb, chain = ''] = words;
+  if (state.current === undefined) return noTable(text, line, state);
+  if (verb === '-P' || verb === '--policy')
+    return declare(chain, text.slice(whole.length).split(/\s+/)[0] ?? '', text, line, state);
+  if (verb === '-N' || verb === '--new-chain') return declare(chain, '-', text, line, state);
+  const counters = packets === undefined ? undefined : { packets: Number(packets), bytes: Number(bytes) };
+  state.current.pending.push({ chain, text, line, counters, offset: whole.length });
+  return undefined;
+}
+
+function finishTable(table: TableDraft, state: State): Table {
+  const { file, family } = state.options;
+  const note = (code: string, line: number, message: string) =>
+    state.notes.push({ code: `iptables/${code}`, file, line, message });
+  const isChain = (name: string) => table.chains.has(name);
+  for (const { chain, text, line, counters, offset } of table.pending) {
+    const source: SourceRef = { kind: 'file', file, line, text };
+    let draft = table.chains.get(chain);
+    if (draft === undefined) {
+      // The policy of an undeclared built-in chain is not known: `policy` stays away.
+      note('undeclared-chain', line, `chain ${chain} is not declared in table ${table.name}`);
+      draft = { chain: { name: chain, source }, rules: [] };
+      table.chains.set(chain, draft);
+    }
+    const tokens = tokenize(text.slice(offset));
+    if (tokens === undefined) {
+      const why = 'a quote is not closed';
+      note('quote', line, `${why}: ${excerpt(text)}`);
+      const unread = text.slice(offset);
+      const match = { kind: 'unknown' as const, text: unread, why };
+      draft.rules.push({ matches: [match], target: { kind: 'unknown', text: '', why }, source });
+      continue;
+    }
+    const { rule, notes } = lowerRule(tokens, family, source, counters, isChain);
+    draft.rules.push(rule);
+    for (const message of notes) note('not-understood', line, message);
+  }
+  const chains = new Map<string, Chain>();
+  for (const [name, { chain, rules }] of table.chains) chains.set(name, { ...chain, rules });
+  return { name: table.name, chains };
+}
+
+/** Whether a chain is one of the kernel's: those have a policy. */
+export const isBuiltInChain = (name: string): boolean => builtInChains.has(name);

@@ -1,0 +1,318 @@
+/** Match modules lowered to the model, one reader a module. */
+import type { CtState, Match } from '../../model/netfilter.ts';
+import type { Family } from '../../net/address.ts';
+import { readIcmpType } from './icmp.ts';
+import { readAddressRange, readPortList, readPortRange, readU32, readValueMask } from './numbers.ts';
+import type { Option, Section } from './options.ts';
+import { quoteWord } from './tokens.ts';
+
+/** Undefined: the option or its value is not understood. A list because one option may say two things. */
+type Lowered = Match | readonly Match[] | undefined;
+type OptionReader = (option: Option, family: Family) => Lowered;
+type ModuleReader = (section: Section, family: Family) => readonly Match[] | undefined;
+
+/** What `lowerModule` found: matches, a comment, and a note where the module or an option is not known at all. */
+export interface LoweredModule {
+  readonly matches: readonly Match[];
+  readonly comment?: string;
+  readonly note?: string;
+}
+
+export function lowerModule(section: Section, family: Family): LoweredModule {
+  if (section.name === 'comment') {
+    const text = section.options.find((option) => option.name === '--comment')?.values[0];
+    return text === undefined ? { matches: [] } : { matches: [], comment: text };
+  }
+  const why = notInState.get(section.name);
+  if (why !== undefined) return { matches: [{ kind: 'unknown', text: section.text, why }] };
+  const read = modules.get(section.name);
+  const matches = read?.(section, family);
+  if (matches !== undefined) return { matches };
+  const reason =
+    read === undefined ? `match module ${section.name} is not known` : `option or value is not understood`;
+  return {
+    matches: [{ kind: 'unknown', text: section.text, why: reason }],
+    note: `${reason}: ${section.text}`,
+  };
+}
+
+/** Modules that are understood, and ask for facts that neither a snapshot nor the simulated packet has. */
+const notInState = new Map<string, string>([
+  ['owner', 'owner matches the process that sent the packet, which is not recorded'],
+  ['mac', 'mac matches the source MAC address of the frame, which the walk does not carry'],
+  ['pkttype', 'pkttype matches how the frame was addressed on the segment, which the walk does not carry'],
+  ['rpfilter', 'rpfilter repeats the reverse route lookup inside the rule'],
+  ['socket', 'socket matches by the local sockets'],
+  ['cgroup', 'cgroup matches the process that sent the packet, which is not recorded'],
+  ['bpf', 'bpf runs a program'],
+  ['string', 'string matches the payload'],
+  ['u32', 'u32 matches raw bytes of the packet'],
+  ['policy', 'policy matches IPsec state'],
+  ['ipvs', 'ipvs matches IPVS state'],
+  ['helper', 'helper matches the conntrack helper of the connection'],
+  ['realm', 'realm matches the routing realm'],
+  ['dscp', 'dscp matches a header field that the walk does not carry'],
+  ['tos', 'tos matches a header field that the walk does not carry'],
+  ['ttl', 'ttl is matched by the kernel at this place'],
+  ['hl', 'the hop limit is matched by the kernel at this place'],
+  ['ecn', 'ecn matches a header field that the walk does not carry'],
+  ['connbytes', 'connbytes matches the traffic of the connection so far'],
+  ['connlabel', 'connlabel matches labels that are not recorded'],
+  ['devgroup', 'devgroup matches device groups, which are not recorded'],
+]);
+
+const tcpUdp: Readonly<Record<string, OptionReader>> = {
+  '--sport': (option) => ports(option, 'src'),
+  '--source-port': (option) => ports(option, 'src'),
+  '--dport': (option) => ports(option, 'dst'),
+  '--destination-port': (option) => ports(option, 'dst'),
+};
+
+const modules = new Map<string, ModuleReader>([
+  [
+    'tcp',
+    eachOption({
+      ...tcpUdp,
+      '--tcp-flags': ({ negate, values }) => tcpFlags(negate, values[0], values[1]),
+      '--syn': ({ negate }) => tcpFlags(negate, 'FIN,SYN,RST,ACK', 'SYN'),
+    }),
+  ],
+  ['udp', eachOption(tcpUdp)],
+  ['udplite', eachOption(tcpUdp)],
+  ['sctp', eachOption(tcpUdp)],
+  ['dccp', eachOption(tcpUdp)],
+  [
+    'multiport',
+    eachOption({
+      '--sports': (option) => portList(option, 'src'),
+      '--source-ports': (option) => portList(option, 'src'),
+      '--dports': (option) => portList(option, 'dst'),
+      '--destination-ports': (option) => portList(option, 'dst'),
+      '--ports': (option) => portList(option, 'either'),
+    }),
+  ],
+  ['icmp', eachOption({ '--icmp-type': (option) => icmpType(option, 4) })],
+  ['icmp6', eachOption({ '--icmpv6-type': (option) => icmpType(option, 6) })],
+  ['icmpv6', eachOption({ '--icmpv6-type': (option) => icmpType(option, 6) })],
+  ['state', eachOption({ '--state': ctState })],
+  ['conntrack', eachOption({ '--ctstate': ctState, '--ctstatus': ctStatus, ...conntrackTuple() })],
+  ['mark', eachOption({ '--mark': (option) => mark(option, 'mark') })],
+  ['connmark', eachOption({ '--mark': (option) => mark(option, 'connmark') })],
+  ['set', readSet],
+  ['addrtype', readAddrtype],
+  ['statistic', readStatistic],
+  [
+    'physdev',
+    eachOption({
+      '--physdev-in': ({ negate, values }) => physdevName(negate, 'in', values),
+      '--physdev-out': ({ negate, values }) => physdevName(negate, 'out', values),
+      '--physdev-is-in': ({ negate }) => ({ kind: 'physdev', negate, condition: 'is-in' }),
+      '--physdev-is-out': ({ negate }) => ({ kind: 'physdev', negate, condition: 'is-out' }),
+      '--physdev-is-bridged': ({ negate }) => ({ kind: 'physdev', negate, condition: 'is-bridged' }),
+    }),
+  ],
+  [
+    'iprange',
+    eachOption({
+      '--src-range': (option, family) => addressRange(option, 'src', family),
+      '--dst-range': (option, family) => addressRange(option, 'dst', family),
+    }),
+  ],
+  ['length', eachOption({ '--length': length })],
+  ['limit', rate],
+  ['hashlimit', rate],
+  ['connlimit', rate],
+  ['quota', rate],
+  ['time', rate],
+  ['recent', readRecent],
+  ['nfacct', ({ text }) => [{ kind: 'always', text }]],
+]);
+
+/** Modules whose options are independent conditions, ANDed. A module without options is always true. */
+function eachOption(readers: Readonly<Record<string, OptionReader>>): ModuleReader {
+  return (section, family) => {
+    if (section.options.length === 0) return [{ kind: 'always', text: section.text }];
+    const matches: Match[] = [];
+    for (const option of section.options) {
+      const read = Object.hasOwn(readers, option.name) ? readers[option.name] : undefined;
+      const lowered = read?.(option, family);
+      if (lowered === undefined) return undefined;
+      if (Array.isArray(lowered)) matches.push(...(lowered as readonly Match[]));
+      else matches.push(lowered as Match);
+    }
+    return matches;
+  };
+}
+
+function ports({ negate, values }: Option, side: 'src' | 'dst'): Lowered {
+  const range = values.length === 1 ? readPortRange(values[0] ?? '') : undefined;
+  return range && { kind: 'port', negate, side, ranges: [range] };
+}
+
+function portList({ negate, values }: Option, side: 'src' | 'dst' | 'either'): Lowered {
+  const ranges = values.length === 1 ? readPortList(values[0] ?? '') : undefined;
+  return ranges && { kind: 'port', negate, side, ranges };
+}
+
+const flagNames = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG'] as const;
+
+function tcpFlags(negate: boolean, mask: string | undefined, set: string | undefined): Lowered {
+  const maskFlags = readFlags(mask);
+  const setFlags = readFlags(set);
+  if (maskFlags === undefined || setFlags === undefined) return undefined;
+  return { kind: 'tcp-flags', negate, mask: maskFlags, set: setFlags };
+}
+
+function readFlags(text: string | undefined): readonly string[] | undefined {
+  if (text === undefined) return undefined;
+  if (text === 'ALL') return flagNames;
+  if (text === 'NONE') return [];
+  const words = text.split(',');
+  const known = flagNames.filter((flag) => words.includes(flag));
+  return known.length === words.length ? known : undefined;
+}
+
+function icmpType({ negate, values }: Option, family: Family): Lowered {
+  const found = values.length === 1 ? readIcmpType(values[0] ?? '', family) : undefined;
+  return found && { kind: 'icmp-type', negate, ...found };
+}
+
+const ctStates: readonly CtState[] = [
+  'INVALID',
+  'NEW',
+  'RELATED',
+  'ESTABLISHED',
+  'UNTRACKED',
+  'SNAT',
+  'DNAT',
+];
+
+function ctState({ negate, values }: Option): Lowered {
+  const words = (values[0] ?? '').toUpperCase().split(',');
+  const states = words.map((word) => ctStates.find((state) => state === word));
+  if (values.length !== 1 || states.includes(undefined)) return undefined;
+  return { kind: 'ct-state', negate, states: states.filter((state) => state !== undefined) };
+}
+
+/** SNAT and DNAT name the same status bits in --ctstate and --ctstatus (xt_conntrack.c); the other bits are not modelled. */
+function ctStatus(option: Option): Lowered {
+  if (/^(SNAT|DNAT)(,(SNAT|DNAT))*$/.test(option.values[0] ?? '')) return ctState(option);
+  return notModelled(option, 'conntrack', 'the status bits of the conntrack entry are not modelled');
+}
+
+/** Options of -m conntrack that are understood, and ask about the tuple of the connection instead of the packet. */
+function conntrackTuple(): Record<string, OptionReader> {
+  const names = ['ctproto', 'ctorigsrc', 'ctorigdst', 'ctorigsrcport', 'ctorigdstport'];
+  names.push('ctreplsrc', 'ctrepldst', 'ctreplsrcport', 'ctrepldstport', 'ctexpire', 'ctdir');
+  const read: OptionReader = (option) =>
+    notModelled(option, 'conntrack', 'the tuple of the conntrack entry is not modelled');
+  return Object.fromEntries(names.map((name) => [`--${name}`, read]));
+}
+
+const notModelled = ({ name, negate, values }: Option, module: string, why: string): Match => ({
+  kind: 'unknown',
+  text: `-m ${module} ${negate ? '! ' : ''}${[name, ...values.map(quoteWord)].join(' ')}`,
+  why,
+});
+
+function mark({ negate, values }: Option, kind: 'mark' | 'connmark'): Lowered {
+  const found = values.length === 1 ? readValueMask(values[0]) : undefined;
+  return found && { kind, negate, value: found.value, mask: found.mask ?? 0xffffffff };
+}
+
+/** Only counters of the set depend on the update options; --return-nomatch and the counter conditions change the outcome. */
+function readSet({ options }: Section): readonly Match[] | undefined {
+  const matches: Match[] = [];
+  for (const { name, negate, values } of options) {
+    if (/^--update-(sub)?counters$/.test(name)) continue;
+    const directions = (values[1] ?? '')
+      .split(',')
+      .map((word) => (word === 'src' || word === 'dst' ? word : undefined));
+    if (!/^--(match-)?set$/.test(name) || values.length !== 2 || directions.includes(undefined))
+      return undefined;
+    matches.push({
+      kind: 'set',
+      negate,
+      set: values[0] ?? '',
+      directions: directions.filter((word) => word !== undefined),
+    });
+  }
+  return matches.length === 0 ? undefined : matches;
+}
+
+/** --limit-iface-* asks about the type on one device, which the model cannot say: the whole section is then unknown. */
+function readAddrtype({ options }: Section): readonly Match[] | undefined {
+  const matches: Match[] = [];
+  for (const { name, negate, values } of options) {
+    const types = (values[0] ?? '').toUpperCase().split(',');
+    if (!/^--(src|dst)-type$/.test(name) || values.length !== 1) return undefined;
+    if (!types.every((type) => addressTypes.has(type))) return undefined;
+    matches.push({ kind: 'addrtype', negate, side: name === '--src-type' ? 'src' : 'dst', types });
+  }
+  return matches.length === 0 ? undefined : matches;
+}
+
+const addressTypes: ReadonlySet<string> = new Set([
+  'UNSPEC',
+  'UNICAST',
+  'LOCAL',
+  'BROADCAST',
+  'ANYCAST',
+  'MULTICAST',
+  'BLACKHOLE',
+  'UNREACHABLE',
+  'PROHIBIT',
+  'THROW',
+  'NAT',
+  'XRESOLVE',
+]);
+
+function readStatistic({ options }: Section): readonly Match[] | undefined {
+  const value = (name: string) => options.find((option) => option.name === name)?.values[0];
+  const negate = options.some((option) => option.negate);
+  switch (value('--mode')) {
+    case 'random': {
+      const text = value('--probability') ?? '';
+      const probability = Number(text);
+      if (text === '' || !(probability >= 0 && probability <= 1)) return undefined;
+      return [{ kind: 'statistic', negate, probability }];
+    }
+    case 'nth': {
+      const every = readU32(value('--every'));
+      const packet = readU32(value('--packet') ?? '0');
+      if (every === undefined || every === 0 || packet === undefined) return undefined;
+      return [{ kind: 'statistic-nth', negate, every, packet }];
+    }
+    default:
+      return undefined;
+  }
+}
+
+function physdevName(negate: boolean, direction: 'in' | 'out', values: readonly string[]): Lowered {
+  const [name] = values;
+  return name === undefined || values.length > 1
+    ? undefined
+    : { kind: 'physdev-name', negate, direction, name };
+}
+
+function addressRange({ negate, values }: Option, side: 'src' | 'dst', family: Family): Lowered {
+  const range = values.length === 1 ? readAddressRange(values[0] ?? '', family) : undefined;
+  return range && { kind: 'address-range', negate, side, ...range };
+}
+
+function length({ negate, values }: Option): Lowered {
+  const range = values.length === 1 ? readPortRange(values[0] ?? '') : undefined;
+  return range && { kind: 'length', negate, ...range };
+}
+
+function rate({ text }: Section): readonly Match[] {
+  return [{ kind: 'rate', text }];
+}
+
+/** `--set` only remembers the address and is always true; its negation is always false, which the model cannot say. */
+function readRecent({ options, text }: Section): readonly Match[] | undefined {
+  const has = (name: string) => options.find((option) => option.name === name);
+  const set = has('--set');
+  if (set !== undefined) return set.negate ? undefined : [{ kind: 'always', text }];
+  return ['--rcheck', '--update', '--remove'].some(has) ? [{ kind: 'rate', text }] : undefined;
+}

@@ -1,0 +1,176 @@
+/** The files of one network namespace -> its state, each part parsed when it is first read. */
+import { type Known, known, unknown } from '../model/known.ts';
+import type { Ruleset } from '../model/netfilter.ts';
+import type { Netns } from '../model/netns.ts';
+import type { Family } from '../net/address.ts';
+import { parseConntrack } from './conntrack.ts';
+import { parseDevices } from './ip-device.ts';
+import { parseBridgeFdb, parseBridgeLink, parseIpNeigh } from './ip-neigh.ts';
+import { parseIpRoute } from './ip-route.ts';
+import { parseIpRule } from './ip-rule.ts';
+import { parseIpset } from './ipset.ts';
+import { parseIptablesSave } from './iptables-save.ts';
+import { parseNftJson } from './nft-json.ts';
+import { parseProcNet } from './proc-net.ts';
+import { parseResolvConf } from './resolv-conf.ts';
+import { formatPosition, type Parsed, toKnown } from './result.ts';
+import { parseSs } from './ss.ts';
+import { parseSysctl } from './sysctl.ts';
+
+/** The text of a file by its name in the namespace's folder (`ip-route.json`); undefined if it was not collected. */
+export type ReadFile = (name: string) => string | undefined;
+
+/** `pathPrefix` stands before file names in sources and messages: `nodes/node1/`. */
+export function buildNetns(
+  id: string,
+  node: string,
+  pod: Netns['pod'],
+  files: ReadFile,
+  pathPrefix: string,
+): Netns {
+  const read = <T>(name: string, parse: (text: string, file: string) => Parsed<T>): Known<T> => {
+    const text = files(name);
+    return text === undefined ? notCollected(pathPrefix, name) : toKnown(parse(text, pathPrefix + name));
+  };
+  /** For lists that must be whole: a lost route or rule would change verdicts silently. */
+  const readWhole = <T>(name: string, parse: (text: string, file: string) => Parsed<T>): Known<T> =>
+    read(name, (text, file) => refuseNotes(parse(text, file)));
+  const lazy = {
+    devices: once(() => readDevices(files, pathPrefix)),
+    routes: once(() => readWhole('ip-route.json', (text, file) => parseIpRoute(text, file, 4))),
+    routes6: once(() => readWhole('ip-route6.json', (text, file) => parseIpRoute(text, file, 6))),
+    rules: once(() => readWhole('ip-rule.json', (text, file) => parseIpRule(text, file, 4))),
+    rules6: once(() => readWhole('ip-rule6.json', (text, file) => parseIpRule(text, file, 6))),
+    neighbours: once(() => readWhole('ip-neigh.json', parseIpNeigh)),
+    fdb: once(() => readWhole('bridge-fdb.json', parseBridgeFdb)),
+    bridgePorts: once(() => readWhole('bridge-link.json', parseBridgeLink)),
+    rulesets: once(() => readRulesets(files, pathPrefix)),
+    nftTables: once(() => readWhole('nft.json', parseNftJson)),
+    ipsets: once(() => readWhole('ipset.txt', parseIpset)),
+    sysctls: once(() => read('sysctl.txt', parseSysctl)),
+    sockets: once(() => readWhole('ss.txt', parseSs)),
+    conntrack: once(() => read('conntrack.txt', parseConntrack)),
+    counters: once(() => readCounters(read)),
+    resolver: once(() => read('resolv.conf', parseResolvConf)),
+  };
+  return {
+    id,
+    node,
+    ...(pod === undefined ? {} : { pod }),
+    get devices() {
+      return lazy.devices();
+    },
+    get routes() {
+      return lazy.routes();
+    },
+    get routes6() {
+      return lazy.routes6();
+    },
+    get rules() {
+      return lazy.rules();
+    },
+    get rules6() {
+      return lazy.rules6();
+    },
+    get neighbours() {
+      return lazy.neighbours();
+    },
+    get fdb() {
+      return lazy.fdb();
+    },
+    get bridgePorts() {
+      return lazy.bridgePorts();
+    },
+    get rulesets() {
+      return lazy.rulesets();
+    },
+    get nftTables() {
+      return lazy.nftTables();
+    },
+    get ipsets() {
+      return lazy.ipsets();
+    },
+    get sysctls() {
+      return lazy.sysctls();
+    },
+    get sockets() {
+      return lazy.sockets();
+    },
+    get conntrack() {
+      return lazy.conntrack();
+    },
+    get counters() {
+      return lazy.counters();
+    },
+    get resolver() {
+      return lazy.resolver();
+    },
+  };
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
+const notCollected = (pathPrefix: string, name: string): Known<never> =>
+  unknown(`${pathPrefix}${name} was not collected`);
+
+/** An entry that was not understood makes the whole list unknown. */
+function refuseNotes<T>(result: Parsed<T>): Parsed<T> {
+  const note = result.ok ? result.notes[0] : undefined;
+  return note === undefined ? result : { ok: false, error: note };
+}
+
+function readDevices(files: ReadFile, pathPrefix: string): Netns['devices'] {
+  const link = files('ip-link.json');
+  const addr = files('ip-addr.json');
+  if (link === undefined) return notCollected(pathPrefix, 'ip-link.json');
+  if (addr === undefined) return notCollected(pathPrefix, 'ip-addr.json');
+  return toKnown(
+    refuseNotes(
+      parseDevices(
+        { text: link, file: `${pathPrefix}ip-link.json` },
+        { text: addr, file: `${pathPrefix}ip-addr.json` },
+      ),
+    ),
+  );
+}
+
+const saves: readonly { name: string; family: Family; backend: Ruleset['backend'] }[] = [
+  { name: 'iptables-save.txt', family: 4, backend: 'nft' },
+  { name: 'ip6tables-save.txt', family: 6, backend: 'nft' },
+  { name: 'iptables-legacy-save.txt', family: 4, backend: 'legacy' },
+  { name: 'ip6tables-legacy-save.txt', family: 6, backend: 'legacy' },
+];
+
+/**
+ * The rule sets of the files that are there. An empty file is a rule set without tables; a family of which neither
+ * backend was collected has no rule set in the list, which is not the same. Unknown if no file is there, or if one of
+ * them cannot be read: half of the rules would look like all of them.
+ */
+function readRulesets(files: ReadFile, pathPrefix: string): Netns['rulesets'] {
+  const rulesets: Ruleset[] = [];
+  for (const { name, family, backend } of saves) {
+    const text = files(name);
+    if (text === undefined) continue;
+    const result = parseIptablesSave(text, { file: pathPrefix + name, family, backend });
+    if (!result.ok) return unknown(formatPosition(result.error));
+    rulesets.push(result.value);
+  }
+  return rulesets.length === 0 ? notCollected(pathPrefix, 'iptables-save.txt') : known(rulesets);
+}
+
+/** Both files where both are there; one alone still tells its own counters. */
+function readCounters(
+  read: <T>(name: string, parse: (text: string, file: string) => Parsed<T>) => Known<T>,
+): Netns['counters'] {
+  const snmp = read('proc-net-snmp.txt', parseProcNet);
+  const netstat = read('proc-net-netstat.txt', parseProcNet);
+  if (snmp.state === 'unknown') return netstat.state === 'unknown' ? snmp : netstat;
+  if (netstat.state === 'unknown') return snmp;
+  return known(new Map([...snmp.value, ...netstat.value]));
+}
