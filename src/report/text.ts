@@ -2,6 +2,7 @@
 import type { Diagnosis } from '../model/diagnosis.ts';
 import type { Evidence } from '../model/evidence.ts';
 import type { Cause } from '../model/finding.ts';
+import type { Endpoint } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
 import { formatSource } from '../model/source.ts';
 import type { Verdict } from '../model/verdict.ts';
@@ -66,10 +67,11 @@ function answerLines(
   ];
 }
 
-const endsOf = (verdict: Verdict) => ({
-  src: endpointText(verdict.flow.src),
-  dst: endpointText(verdict.flow.dst),
-});
+/** Names as hops have them: a node's hop is `node1`, not `node/node1`. */
+const placeName = (endpoint: Endpoint): string =>
+  endpoint.kind === 'node' ? endpoint.name : endpointText(endpoint);
+
+const endsOf = ({ flow }: Verdict) => ({ src: placeName(flow.src), dst: placeName(flow.dst) });
 
 function verdictPath(verdict: Verdict, style: Style): string[] {
   const branch = shownBranch(verdict);

@@ -1,0 +1,171 @@
+/**
+ * The shape of the JSON reports. docs/schema/*.json is generated from here and the report types are inferred from here,
+ * so code, schema and documentation cannot differ. Fields may be added; none is renamed or removed within v1alpha1.
+ */
+import { z } from 'zod';
+
+export const apiVersion = 'podpath.dev/v1alpha1';
+
+const text = (description: string) => z.string().describe(description);
+const optional = <T extends z.ZodType>(type: T) => z.exactOptional(type);
+
+const answer = z.enum(['reachable', 'unreachable', 'unknown']);
+const disposition = text('how the flow ends: one of docs/dispositions.md');
+
+const endpoint = z.strictObject({
+  kind: z.enum(['pod', 'node', 'service', 'external']),
+  namespace: optional(z.string()),
+  name: optional(z.string()),
+  address: text('IP address'),
+});
+const flow = z.strictObject({
+  src: endpoint,
+  dst: endpoint,
+  protocol: z.enum(['tcp', 'udp', 'sctp', 'icmp']),
+  dstPort: z.int().describe('0 for icmp'),
+  srcPort: optional(z.int()),
+  sizeBytes: optional(z.int().describe('IP packet size that was asked about')),
+  hostName: optional(z.string()),
+});
+
+const source = z.strictObject({
+  kind: z.enum(['file', 'object', 'command']),
+  text: text('one line to look it up by: file:line and raw text, object and field, or command and output'),
+  file: optional(text('path inside the snapshot')),
+  line: optional(z.int().describe('1-based')),
+});
+const evidence = z.strictObject({
+  how: z.enum(['declared', 'observed', 'simulated', 'probed']),
+  statement: z.string(),
+  source: optional(source),
+});
+const subject = z.strictObject({
+  kind: z.enum(['node', 'pod', 'service', 'policy', 'namespace', 'device', 'cluster']),
+  name: z.string(),
+});
+const cause = z.strictObject({
+  id: text('stable id, area/what: docs/causes'),
+  title: z.string(),
+  score: z.number().describe('0 to 1; 1 is proven, below 0.5 is a guess'),
+  subject,
+  evidence: z.array(evidence),
+  contradictedBy: z.array(z.string()),
+  repair: z.array(z.string()),
+  nextProbe: optional(z.string()),
+});
+const gap = z.strictObject({ what: z.string(), where: z.string(), why: z.string(), todo: z.string() });
+
+const step = z.strictObject({
+  kind: z.string(),
+  action: z.enum(['pass', 'rewrite', 'lost', 'unknown']),
+  text: z.string(),
+  reason: optional(z.string()),
+  facts: optional(z.record(z.string(), z.string())),
+  sources: optional(z.array(source)),
+});
+const hop = z.strictObject({
+  netns: text('node1, or node1/namespace_pod'),
+  node: z.string(),
+  pod: optional(text('namespace/name')),
+  inDevice: optional(z.string()),
+  outDevice: optional(z.string()),
+  packet: text('the packet as it left or was lost here'),
+  packetBytes: z.int().describe('whole IP packet'),
+  steps: z.array(step),
+});
+const trace = z.strictObject({ forward: z.array(hop), back: z.array(hop) });
+const branch = z.strictObject({
+  backend: optional(z.string()),
+  share: z.number().describe('share of new connections, 0 to 1'),
+  size: z.enum(['small', 'full']),
+  answer,
+  disposition,
+  trace,
+  broken: optional(
+    z.strictObject({
+      direction: z.enum(['forward', 'back']),
+      hop: z.int().describe('index in trace.forward or trace.back'),
+      step,
+    }),
+  ),
+  remarks: z.array(step),
+});
+const probe = z.strictObject({
+  src: z.string(),
+  dst: z.string(),
+  kind: z.enum(['icmp', 'tcp', 'udp', 'dns']),
+  port: z.int(),
+  sizeBytes: z.int(),
+  df: optional(z.boolean()),
+  bulk: optional(z.enum(['from-src', 'from-dst'])),
+  dns: optional(
+    z.strictObject({
+      server: z.string(),
+      transport: z.enum(['udp', 'tcp']),
+      rcode: optional(z.string()),
+      answers: z.array(z.string()),
+    }),
+  ),
+  outcome: z.enum(['ok', 'timeout', 'refused', 'unreachable', 'too-big', 'error']),
+  ms: z.number(),
+  command: z.string(),
+  output: z.string(),
+});
+
+const version = z.literal(apiVersion);
+const summary = text('the answer in one sentence, as the first line of the text report');
+
+export const traceReport = z.strictObject({
+  apiVersion: version,
+  kind: z.literal('Trace'),
+  summary,
+  answer,
+  disposition,
+  flow,
+  gaps: z.array(gap),
+  trace,
+  branches: z.array(branch),
+});
+
+export const diagnosisReport = z.strictObject({
+  apiVersion: version,
+  kind: z.literal('Diagnosis'),
+  summary,
+  answer,
+  disposition,
+  flow,
+  causes: z.array(cause).describe('best first'),
+  gaps: z.array(gap).describe('what could not be seen'),
+  trace: trace.describe('the way that people are shown: the first that fails, else the first'),
+  branches: z.array(branch).describe('every way the flow can go'),
+  evidence: z.array(evidence).describe('evidence about the flow that belongs to no cause'),
+  probes: z.array(probe),
+  durationMs: z.number(),
+});
+
+export const scanReport = z.strictObject({
+  apiVersion: version,
+  kind: z.literal('Scan'),
+  summary,
+  findings: z.array(
+    z.strictObject({
+      check: z.string(),
+      cause: z.string(),
+      severity: z.enum(['error', 'warning']),
+      subject,
+      concerns: z.array(subject),
+      statement: z.string(),
+      evidence: z.array(evidence),
+    }),
+  ),
+  checks: z.array(z.string()).describe('checks that looked and could tell'),
+  notRun: z.array(z.strictObject({ check: z.string(), why: z.string() })),
+  gaps: z.array(gap),
+  lookedAt: z.strictObject({
+    nodes: optional(z.int()),
+    pods: optional(z.int()),
+    services: optional(z.int()),
+    policies: optional(z.int()),
+  }),
+  durationMs: z.number(),
+});
