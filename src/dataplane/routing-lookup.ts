@@ -104,6 +104,8 @@ function lookupByRules(netns: Netns, query: RouteQuery): RouteResult {
   if (routes.state === 'unknown') return routes;
   if (rules.state === 'unknown') return rules;
   const skipped: SkippedRoute[] = [];
+  if (query.dst.family === 4 && hasOnlyDefaultRules(rules.value))
+    return lookupMerged(netns, query, routes.value, rules.value, skipped);
   // Stable: rules of one priority keep the order in which they were listed.
   const ordered = [...rules.value].sort((a, b) => a.priority - b.priority);
   for (let i = 0; i < ordered.length; ) {
@@ -114,7 +116,7 @@ function lookupByRules(netns: Netns, query: RouteQuery): RouteResult {
     const { action } = rule;
     const step: RouteResult | 'next' =
       action.kind === 'table'
-        ? lookupTable(netns, query, routes.value, rule, tableName(action.table), skipped)
+        ? lookupTable(netns, query, routes.value, rule, [tableName(action.table)], skipped)
         : action.kind === 'goto' || action.kind === 'nop'
           ? 'next'
           : { state: 'refused', type: action.kind, rule };
@@ -132,6 +134,44 @@ function lookupByRules(netns: Netns, query: RouteQuery): RouteResult {
       const target = ordered.findIndex((other) => other.priority === action.priority);
       if (target >= i) i = target;
     }
+  }
+  return { state: 'none', skipped };
+}
+
+/** Whether the list is what the kernel starts with: local, main and default for everything. */
+export function hasOnlyDefaultRules(rules: readonly RoutingRule[]): boolean {
+  return (
+    rules.length <= 3 &&
+    rules.every(
+      ({ priority, action, from, to, iif, oif, fwmark, not }) =>
+        [0, 32766, 32767].includes(priority) &&
+        action.kind === 'table' &&
+        [from, to, iif, oif, fwmark].every((selector) => selector === undefined || isZeroLength(selector)) &&
+        !not,
+    )
+  );
+}
+
+const isZeroLength = (selector: unknown): boolean =>
+  typeof selector === 'object' && selector !== null && 'length' in selector && selector.length === 0;
+
+/**
+ * Until rules are added, IPv4 keeps local and main in one trie: the longest prefix of both wins, the local table only
+ * among equals (fib_lookup's fast path, fib_trie_unmerge).
+ */
+function lookupMerged(
+  netns: Netns,
+  query: RouteQuery,
+  routes: readonly Route[],
+  rules: readonly RoutingRule[],
+  skipped: SkippedRoute[],
+): RouteResult {
+  const used = rules.map(({ action }) => (action.kind === 'table' ? tableName(action.table) : ''));
+  const merged = ['local', 'main'].filter((table) => used.includes(table));
+  const last = ['default'].filter((table) => used.includes(table));
+  for (const tables of [merged, last]) {
+    const result = lookupTable(netns, query, routes, undefined, tables, skipped);
+    if (result !== 'next') return result;
   }
   return { state: 'none', skipped };
 }
@@ -159,24 +199,24 @@ function lookupTable(
   netns: Netns,
   query: RouteQuery,
   routes: readonly Route[],
-  rule: RoutingRule,
-  table: string,
+  rule: RoutingRule | undefined,
+  tables: readonly string[],
   skipped: SkippedRoute[],
 ): RouteResult | 'next' {
+  const rank = (route: Route) => tables.indexOf(tableName(route.table));
   const candidates = routes
-    .filter((route) => tableName(route.table) === table && contains(route.dst, query.dst))
-    .sort((a, b) => b.dst.length - a.dst.length || a.metric - b.metric);
+    .filter((route) => rank(route) >= 0 && contains(route.dst, query.dst))
+    .sort((a, b) => b.dst.length - a.dst.length || rank(a) - rank(b) || a.metric - b.metric);
   for (const route of preferDevice(candidates, query)) {
     if (route.type === 'throw') return 'next';
     if (route.type === 'blackhole' || route.type === 'unreachable' || route.type === 'prohibit')
-      return { state: 'refused', type: route.type, route, rule };
+      return { state: 'refused', type: route.type, route, ...(rule === undefined ? {} : { rule }) };
     const usable = usableNextHops(netns, query, route, skipped);
     if (usable.state === 'unknown') return usable;
     const first = usable.value[0];
     if (first === undefined) continue;
-    if (rule.suppressPrefixLength !== undefined && route.dst.length <= rule.suppressPrefixLength)
-      return 'next';
-    return found(netns, query, route, usable.value, first, table, rule, skipped);
+    if (route.dst.length <= (rule?.suppressPrefixLength ?? -1)) return 'next';
+    return found(netns, query, route, usable.value, first, rule, skipped);
   }
   return 'next';
 }
@@ -259,8 +299,7 @@ function found(
   route: Route,
   usable: readonly NextHop[],
   first: NextHop,
-  table: string,
-  rule: RoutingRule,
+  rule: RoutingRule | undefined,
   skipped: readonly SkippedRoute[],
 ): RouteResult {
   const total = usable.reduce((sum, hop) => sum + hop.weight, 0);
@@ -270,8 +309,8 @@ function found(
     route,
     nexthop: first,
     alternatives: usable.map((nexthop) => ({ nexthop, share: nexthop.weight / total })),
-    table,
-    rule,
+    table: tableName(route.table),
+    ...(rule === undefined ? {} : { rule }),
     ...(source === undefined ? {} : { source }),
     skipped,
   };
@@ -291,7 +330,7 @@ function routeSource(netns: Netns, query: RouteQuery, route: Route, hop: NextHop
 export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
   const routes = routesOf(netns, address.family);
   if (routes.state === 'known') {
-    const best = localTableRoute(routes.value, address);
+    const best = bestRoute(routes.value, ['local'], address);
     if (best !== undefined) return best.type === 'local';
     // A dump of the main table alone knows nothing of local addresses.
     if (routes.value.some((route) => tableName(route.table) === 'local')) return false;
@@ -302,17 +341,20 @@ export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
   );
 }
 
-/** The route of the local table that covers the address, if any. */
-export function localTableRoute(routes: readonly Route[], address: Address): Route | undefined {
+/** The longest and cheapest route of some tables that covers the address; among equals the earlier table's. */
+export function bestRoute(
+  routes: readonly Route[],
+  tables: readonly string[],
+  address: Address,
+): Route | undefined {
+  const rank = (route: Route) => tables.indexOf(tableName(route.table));
   let best: Route | undefined;
   for (const route of routes) {
-    if (tableName(route.table) !== 'local' || !contains(route.dst, address)) continue;
-    if (
-      best === undefined ||
-      route.dst.length > best.dst.length ||
-      (route.dst.length === best.dst.length && route.metric < best.metric)
-    )
-      best = route;
+    if (rank(route) < 0 || !contains(route.dst, address)) continue;
+    if (best === undefined || order(route, best) < 0) best = route;
+  }
+  function order(a: Route, b: Route): number {
+    return b.dst.length - a.dst.length || rank(a) - rank(b) || a.metric - b.metric;
   }
   return best;
 }

@@ -5,6 +5,7 @@ import { type Address, formatAddress, isLoopback, isMulticast, isUnspecified } f
 import type { Packet } from '../net/packet.ts';
 import {
   findDevice,
+  hasOnlyDefaultRules,
   isLocal,
   lookupRoute,
   type RouteResult,
@@ -35,8 +36,8 @@ const pass: InputCheck = { state: 'pass' };
 export function reversePathCheck(netns: Netns, packet: Packet, inDevice: string): InputCheck {
   // Packets by the loopback device keep the route that they were sent with.
   if (inDevice === 'lo') return pass;
-  const martian = martianCheck(netns, packet, inDevice);
-  if (martian.state !== 'pass' || packet.src.family === 6 || isUnspecified(packet.src)) return martian;
+  const addresses = martianCheck(netns, packet, inDevice);
+  if (addresses.state !== 'pass' || packet.src.family === 6 || isUnspecified(packet.src)) return addresses;
   if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
   const mode = effectiveMode(netns, inDevice);
   if (mode === undefined) return { state: 'unknown', why: `${rpFilterKey(inDevice)} was not recorded` };
@@ -81,7 +82,7 @@ const localSource = (packet: Packet, inDevice: string): InputCheck =>
 function checkLocalSource(netns: Netns, packet: Packet, inDevice: string, acceptLocal: boolean): InputCheck {
   if (acceptLocal) return pass;
   const rules = rulesOf(netns, 4);
-  if (rules.state === 'known' && rules.value.length > 3)
+  if (rules.state === 'known' && !hasOnlyDefaultRules(rules.value))
     return validateSource(netns, packet, inDevice, acceptLocal, 0);
   const own = isLocal(netns, packet.src);
   if (own === 'unknown') return { state: 'unknown', why: 'local addresses are not known' };

@@ -1,4 +1,5 @@
 /** What goes into a hook and what comes out of it. */
+import type { Known } from '../../model/known.ts';
 import type { HookName, Rule, TableName } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
@@ -56,5 +57,5 @@ export interface HookOutcome {
   /** For `unknown`: the outcomes that are possible; shares are of the case that each belongs to. */
   readonly alternatives?: readonly HookOutcome[];
   /** Native nftables tables with a base chain at this hook, `family name`: their rules were not evaluated. */
-  readonly unseenTables: readonly string[];
+  readonly unseenTables: Known<readonly string[]>;
 }

@@ -1,0 +1,178 @@
+/** One match of one rule against one packet. */
+import type { CtState, Match, Rule } from '../../model/netfilter.ts';
+import { isMulticast, isUnspecified } from '../../net/address.ts';
+import { type Packet, protocolNumber } from '../../net/packet.ts';
+import { contains } from '../../net/prefix.ts';
+import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../routing-lookup.ts';
+import type { Tracking } from './conntrack.ts';
+import type { HookContext } from './context.ts';
+import { inSet } from './ipsets.ts';
+import { allOf, type MatchResult, negateIf, type Truth } from './truth.ts';
+
+/** What a rule looks at; the packet and its tracking change from rule to rule. */
+export interface Subject {
+  readonly context: HookContext;
+  readonly packet: Packet;
+  readonly tracking: Tracking;
+}
+
+export function evaluateRule(rule: Rule, subject: Subject): MatchResult {
+  return allOf(lazily(rule.matches, subject));
+}
+
+function* lazily(matches: readonly Match[], subject: Subject): Generator<MatchResult> {
+  for (const match of matches) yield evaluateMatch(match, subject);
+}
+
+const hasPorts = (packet: Packet): boolean =>
+  packet.protocol === 'tcp' || packet.protocol === 'udp' || packet.protocol === 'sctp';
+
+export function evaluateMatch(match: Match, subject: Subject): MatchResult {
+  const { context, packet, tracking } = subject;
+  switch (match.kind) {
+    case 'protocol':
+      return negateIf(
+        match.negate,
+        match.protocol === 0 || match.protocol === protocolNumber[packet.protocol],
+      );
+    case 'address':
+      return negateIf(match.negate, contains(match.prefix, match.side === 'src' ? packet.src : packet.dst));
+    case 'address-range': {
+      const { value } = match.side === 'src' ? packet.src : packet.dst;
+      return negateIf(match.negate, match.from <= value && value <= match.to);
+    }
+    case 'device': {
+      const name = match.direction === 'in' ? context.inDevice : context.outDevice;
+      return negateIf(match.negate, nameMatches(match.name, name));
+    }
+    case 'port':
+      // Rules with ports stand beside a protocol match; other packets never get here with a yes.
+      return hasPorts(packet) && negateIf(match.negate, portMatches(match, packet));
+    case 'icmp-type':
+      return packet.icmp !== undefined && negateIf(match.negate, icmpMatches(match, packet.icmp));
+    case 'tcp-flags':
+      return packet.protocol === 'tcp' && negateIf(match.negate, flagsMatch(match, packet));
+    case 'ct-state':
+      return negateIf(
+        match.negate,
+        statesOf(tracking).some((state) => match.states.includes(state)),
+      );
+    case 'mark':
+      return negateIf(match.negate, (packet.mark & match.mask) >>> 0 === match.value >>> 0);
+    case 'connmark':
+      // connmark_mt: without a connection the answer is no, negated or not.
+      return (
+        tracking.connection !== undefined &&
+        negateIf(match.negate, (tracking.connection.mark & match.mask) >>> 0 === match.value >>> 0)
+      );
+    case 'set': {
+      const { inDevice, outDevice } = context;
+      return negateIf(
+        match.negate,
+        inSet(context.netns, match.set, { packet, inDevice, outDevice, directions: match.directions }),
+      );
+    }
+    case 'addrtype':
+      return negateIf(match.negate, addressTypeMatches(match, subject));
+    case 'statistic':
+      return negateIf(match.negate, { chance: match.probability });
+    case 'statistic-nth':
+      return negateIf(match.negate, { chance: 1 / match.every });
+    case 'physdev':
+      return negateIf(match.negate, physdevMatches(match.condition, context));
+    case 'physdev-name': {
+      const name = match.direction === 'in' ? context.physIn : context.physOut;
+      return negateIf(match.negate, name !== undefined && nameMatches(match.name, name));
+    }
+    case 'length':
+      return negateIf(match.negate, match.from <= packet.lengthBytes && packet.lengthBytes <= match.to);
+    case 'fragment':
+      // Conntrack puts fragments together before any rule sees them (nf_defrag, priority -400).
+      return negateIf(match.negate, false);
+    case 'rate':
+      return { doubt: `whether "${match.text}" lets this packet pass depends on other traffic` };
+    case 'always':
+      return true;
+    case 'unknown':
+      return { doubt: `${match.text}: ${match.why}` };
+  }
+}
+
+/** A missing device is the empty name: only `+` matches it. */
+function nameMatches(pattern: string, name: string | undefined): boolean {
+  const actual = name ?? '';
+  return pattern.endsWith('+') ? actual.startsWith(pattern.slice(0, -1)) : actual === pattern;
+}
+
+function portMatches(match: Extract<Match, { kind: 'port' }>, packet: Packet): boolean {
+  const inRanges = (port: number) => match.ranges.some(({ from, to }) => from <= port && port <= to);
+  if (match.side === 'src') return inRanges(packet.srcPort);
+  if (match.side === 'dst') return inRanges(packet.dstPort);
+  return inRanges(packet.srcPort) || inRanges(packet.dstPort);
+}
+
+function icmpMatches(
+  match: Extract<Match, { kind: 'icmp-type' }>,
+  icmp: { readonly type: number; readonly code: number },
+): boolean {
+  if (match.type === undefined) return true;
+  return match.type === icmp.type && (match.code === undefined || match.code === icmp.code);
+}
+
+/** PSH and URG are taken as clear: the walk's packets do not carry them. */
+function flagsMatch(match: Extract<Match, { kind: 'tcp-flags' }>, packet: Packet): boolean {
+  const all = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG'];
+  const expand = (names: readonly string[]) =>
+    names.flatMap((name) => (name === 'ALL' ? all : name === 'NONE' ? [] : [name]));
+  const flags = packet.flags ?? {};
+  const present = new Set<string>();
+  if (flags.syn) present.add('SYN');
+  if (flags.ack) present.add('ACK');
+  if (flags.fin) present.add('FIN');
+  if (flags.rst) present.add('RST');
+  const wanted = new Set(expand(match.set));
+  return expand(match.mask).every((name) => present.has(name) === wanted.has(name));
+}
+
+/** conntrack_mt: the state, and SNAT and DNAT only if the connection's tuple was really changed. */
+function statesOf(tracking: Tracking): readonly CtState[] {
+  const { connection } = tracking;
+  if (connection === undefined) return [tracking.state];
+  return [
+    tracking.state,
+    ...(connection.natChanged.src ? (['SNAT'] as const) : []),
+    ...(connection.natChanged.dst ? (['DNAT'] as const) : []),
+  ];
+}
+
+/** is-bridged means that an output port is chosen; routed packets keep only the port that they came in by. */
+function physdevMatches(condition: 'is-bridged' | 'is-in' | 'is-out', context: HookContext): boolean {
+  return condition === 'is-in' ? context.physIn !== undefined : context.physOut !== undefined;
+}
+
+function addressTypeMatches(match: Extract<Match, { kind: 'addrtype' }>, subject: Subject): Truth {
+  const address = match.side === 'src' ? subject.packet.src : subject.packet.dst;
+  const { netns } = subject.context;
+  if (address.family === 6) {
+    // addrtype's address checks are ANDed; a route is asked only for the types that need one.
+    if (match.types.includes('MULTICAST') && !isMulticast(address)) return false;
+    if (match.types.includes('UNSPEC') && !isUnspecified(address)) return false;
+    if (match.types.includes('UNICAST') && isMulticast(address)) return false;
+    if (!match.types.includes('LOCAL')) return true;
+    const local = isLocal(netns, address);
+    return local === 'unknown' ? { doubt: 'local addresses are not known' } : local;
+  }
+  if (address.value >> 24n === 0n || address.value === 0xffffffffn) return match.types.includes('BROADCAST');
+  if (isMulticast(address)) return match.types.includes('MULTICAST');
+  const routes = routesOf(netns, 4);
+  if (routes.state === 'unknown') {
+    const local = isLocal(netns, address);
+    return local === 'unknown' ? { doubt: routes.why } : match.types.includes(local ? 'LOCAL' : 'UNICAST');
+  }
+  // inet_addr_type asks the local table; until rules are added it is one trie with main (fib_trie_unmerge).
+  const rules = rulesOf(netns, 4);
+  const merged = rules.state === 'known' && hasOnlyDefaultRules(rules.value);
+  const tables = merged ? ['local', 'main'] : ['local'];
+  const type = bestRoute(routes.value, tables, address)?.type ?? 'unicast';
+  return match.types.includes(type.toUpperCase());
+}

@@ -1,0 +1,95 @@
+/** NAT targets: which address and port a connection's mapping gets. */
+import type { NatRange, PortRange, Target } from '../../model/netfilter.ts';
+import { type Address, addressBits } from '../../net/address.ts';
+import type { Packet } from '../../net/packet.ts';
+import { lookupRoute } from '../routing-lookup.ts';
+import { firstAddress, selectAddress, selectSource6 } from '../routing-source.ts';
+import type { Manip } from './conntrack.ts';
+import type { HookContext } from './context.ts';
+
+export type NatTarget = Extract<Target, { kind: 'dnat' | 'snat' | 'masquerade' | 'redirect' }>;
+
+export interface Mapping {
+  readonly manip: Manip;
+  readonly address?: Address;
+  readonly port?: number;
+}
+
+export type NatChoice =
+  /** Equally likely mappings: a range of addresses is hashed over. */
+  | { readonly kind: 'mappings'; readonly mappings: readonly Mapping[] }
+  /** The kernel drops the packet: there is no address to masquerade with. */
+  | { readonly kind: 'drop'; readonly why: string }
+  | { readonly kind: 'doubt'; readonly why: string };
+
+/** More addresses than this in one range are not walked one by one. */
+const maxRange = 16n;
+
+export function chooseMapping(target: NatTarget, packet: Packet, context: HookContext): NatChoice {
+  switch (target.kind) {
+    case 'dnat':
+      return fromRange('dst', target.range, packet);
+    case 'snat':
+      return fromRange('src', target.range, packet);
+    case 'redirect':
+      return redirect(target.ports, packet, context);
+    case 'masquerade':
+      return masquerade(packet, context);
+  }
+}
+
+function fromRange(manip: Manip, range: NatRange, packet: Packet): NatChoice {
+  const port = portFrom(range.ports, manip === 'dst' ? packet.dstPort : packet.srcPort);
+  const { family } = packet.src;
+  if (range.from === undefined) return one({ manip, ...port });
+  const to = range.to ?? range.from;
+  if (to - range.from >= maxRange)
+    return { kind: 'doubt', why: 'the NAT range holds more than 16 addresses' };
+  if (to >= 1n << BigInt(addressBits(family)))
+    return { kind: 'doubt', why: 'the NAT range is of the other family' };
+  const mappings: Mapping[] = [];
+  for (let value = range.from; value <= to; value++)
+    mappings.push({ manip, address: { family, value }, ...port });
+  return { kind: 'mappings', mappings };
+}
+
+const one = (mapping: Mapping): NatChoice => ({ kind: 'mappings', mappings: [mapping] });
+
+/** get_unique_tuple: a port inside the range stays, else the first free one of the range is taken. */
+function portFrom(ports: PortRange | undefined, current: number): { port?: number } {
+  if (ports === undefined) return {};
+  return { port: ports.from <= current && current <= ports.to ? current : ports.from };
+}
+
+/** nf_nat_redirect: to loopback for own packets, else to the first address of the device that the packet came by. */
+function redirect(ports: PortRange | undefined, packet: Packet, context: HookContext): NatChoice {
+  const port = portFrom(ports, packet.dstPort);
+  const { family } = packet.src;
+  if (context.hook === 'output')
+    return one({ manip: 'dst', address: { family, value: family === 4 ? 0x7f000001n : 1n }, ...port });
+  if (context.netns.devices.state === 'unknown') return { kind: 'doubt', why: context.netns.devices.why };
+  const address = firstAddress(context.netns, context.inDevice ?? '', family);
+  if (address === undefined)
+    return { kind: 'drop', why: `REDIRECT finds no address on ${context.inDevice ?? 'the device'}` };
+  return one({ manip: 'dst', address, ...port });
+}
+
+/** nf_nat_masquerade: the address that the outgoing device would use towards the next hop. */
+function masquerade(packet: Packet, context: HookContext): NatChoice {
+  const { netns, outDevice } = context;
+  if (outDevice === undefined) return { kind: 'doubt', why: 'MASQUERADE without an outgoing device' };
+  if (netns.devices.state === 'unknown') return { kind: 'doubt', why: netns.devices.why };
+  const address =
+    packet.dst.family === 6
+      ? selectSource6(netns, packet.dst, outDevice)
+      : selectAddress(netns, outDevice, nextHop(packet, context, outDevice), 'global');
+  if (address === undefined)
+    return { kind: 'drop', why: `MASQUERADE finds no address to use on ${outDevice}` };
+  return one({ manip: 'src', address });
+}
+
+function nextHop(packet: Packet, context: HookContext, outDevice: string): Address {
+  if (context.nextHop !== undefined) return context.nextHop;
+  const route = lookupRoute(context.netns, { dst: packet.dst, oif: outDevice, mark: packet.mark });
+  return (route.state === 'found' ? route.nexthop.gateway : undefined) ?? packet.dst;
+}

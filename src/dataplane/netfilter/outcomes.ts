@@ -1,0 +1,132 @@
+/** Outcomes: making them, telling equal ones, and joining those of a fork. */
+import { known } from '../../model/known.ts';
+import type { Tuple } from '../../model/netns.ts';
+import type { SourceRef } from '../../model/source.ts';
+import { formatAddress } from '../../net/address.ts';
+import type { Packet } from '../../net/packet.ts';
+import type { HookOutcome } from './context.ts';
+import type { State } from './state.ts';
+
+/** The outcome of a packet that has come as far as `state`. */
+export function outcome(
+  state: State,
+  verdict: HookOutcome['verdict'],
+  netns: string,
+  more: Partial<
+    Pick<HookOutcome, 'decisive' | 'rejectWith' | 'unknownBecause' | 'unknownWhy' | 'alternatives'>
+  > = {},
+): HookOutcome {
+  return {
+    verdict,
+    packet: state.packet,
+    tracking: state.tracking,
+    connections: { ...state.connections, inFlight: { netns, tracking: state.tracking } },
+    share: state.share,
+    steps: state.steps,
+    ...(state.decisive === undefined ? {} : { decisive: state.decisive }),
+    ...more,
+    unseenTables: known([]),
+  };
+}
+
+/** Two packets that nothing later can tell apart have one key; how they came to it does not matter. */
+function keyOf(entry: HookOutcome): string {
+  const { connection } = entry.tracking;
+  return [
+    entry.verdict,
+    entry.rejectWith ?? '',
+    packetKey(entry.packet),
+    entry.tracking.state,
+    entry.tracking.direction,
+    connection === undefined
+      ? ''
+      : [
+          tupleKey(connection.original),
+          tupleKey(connection.reply),
+          connection.mark,
+          connection.seenReply,
+          connection.tcp,
+          JSON.stringify([connection.natDone, connection.natChanged]),
+        ].join(' '),
+  ].join('|');
+}
+
+function packetKey(packet: Packet): string {
+  const { icmp, flags } = packet;
+  return [
+    formatAddress(packet.src),
+    packet.srcPort,
+    formatAddress(packet.dst),
+    packet.dstPort,
+    packet.protocol,
+    packet.mark,
+    packet.ttl,
+    icmp === undefined ? '' : JSON.stringify(icmp),
+    flags === undefined ? '' : JSON.stringify(flags),
+    packet.quoted === undefined ? '' : packetKey(packet.quoted),
+  ].join(' ');
+}
+
+const tupleKey = (tuple: Tuple): string =>
+  [formatAddress(tuple.src), tuple.srcPort, formatAddress(tuple.dst), tuple.dstPort].join(' ');
+
+/** Joins equal outcomes; their shares add up. */
+export function merge(outcomes: readonly HookOutcome[]): readonly HookOutcome[] {
+  if (outcomes.length < 2) return outcomes;
+  const byKey = new Map<string, HookOutcome>();
+  for (const entry of outcomes) {
+    // Unknown outcomes stay apart: each has its own reasons.
+    const key = entry.verdict === 'unknown' ? `unknown ${byKey.size}` : keyOf(entry);
+    const same = byKey.get(key);
+    byKey.set(key, same === undefined ? entry : { ...same, share: same.share + entry.share });
+  }
+  return [...byKey.values()];
+}
+
+/** Shares that differ by less than this are equal: they are sums of products of decimal fractions. */
+const shareEpsilon = 1e-9;
+
+/**
+ * A rule that may or may not match: if both ways end alike, that is how it ends; else the end is unknown because of the rule.
+ * `state` is the packet at the rule.
+ */
+export function joinDoubt(
+  state: State,
+  netns: string,
+  because: readonly SourceRef[],
+  why: string,
+  matched: readonly HookOutcome[],
+  unmatched: readonly HookOutcome[],
+): readonly HookOutcome[] {
+  const [a, b] = [merge(matched), merge(unmatched)];
+  if (sameDistribution(a, b)) return b;
+  const all = [...a, ...b];
+  const nested = all.filter((entry) => entry.verdict === 'unknown');
+  const possible = all.flatMap((entry) =>
+    entry.verdict === 'unknown' ? (entry.alternatives ?? []) : [entry],
+  );
+  return [
+    outcome(state, 'unknown', netns, {
+      unknownBecause: distinctSources([...because, ...nested.flatMap((entry) => entry.unknownBecause ?? [])]),
+      unknownWhy: why,
+      alternatives: distinct(possible),
+    }),
+  ];
+}
+
+function sameDistribution(a: readonly HookOutcome[], b: readonly HookOutcome[]): boolean {
+  if (a.length !== b.length) return false;
+  const shares = new Map(b.map((entry) => [keyOf(entry), entry.share]));
+  return a.every((entry) => {
+    const share = shares.get(keyOf(entry));
+    return entry.verdict !== 'unknown' && share !== undefined && Math.abs(share - entry.share) < shareEpsilon;
+  });
+}
+
+function distinct(outcomes: readonly HookOutcome[]): readonly HookOutcome[] {
+  const seen = new Map<string, HookOutcome>();
+  for (const entry of outcomes) if (!seen.has(keyOf(entry))) seen.set(keyOf(entry), entry);
+  return [...seen.values()];
+}
+
+const distinctSources = (sources: readonly SourceRef[]): readonly SourceRef[] => [...new Set(sources)];

@@ -1,0 +1,63 @@
+/** What changes while a packet goes through the chains of one hook. Values only: a fork shares everything up to it. */
+import type { Chain, HookName, Rule, Table, TableName } from '../../model/netfilter.ts';
+import type { Step } from '../../model/verdict.ts';
+import type { Packet } from '../../net/packet.ts';
+import type { Connections, Tracking } from './conntrack.ts';
+import type { Decisive, HookContext, HookOutcome } from './context.ts';
+
+export interface State {
+  readonly packet: Packet;
+  readonly tracking: Tracking;
+  readonly connections: Connections;
+  readonly share: number;
+  readonly steps: readonly Step[];
+  readonly decisive?: Decisive;
+  /** The rule whose NAT the nat stage is about to apply. */
+  readonly natStep?: NatStep;
+}
+
+export interface NatStep {
+  readonly at: Place;
+  readonly rule: Rule;
+}
+
+/** A built-in chain at the hook. */
+export interface Base {
+  readonly backend: 'nft' | 'legacy';
+  readonly file: string;
+  readonly hook: HookName;
+  readonly table: Table;
+  readonly chain: Chain;
+}
+
+/** A chain being walked; `parent` is where a RETURN leads. A goto takes over its predecessor's parent. */
+export interface Frame {
+  readonly chain: Chain;
+  /** Base chain first, this chain last. */
+  readonly path: readonly string[];
+  readonly parent?: { readonly frame: Frame; readonly index: number };
+  /** The rule that led here, and the chain that it stands in. */
+  readonly via?: { readonly rule: Rule; readonly frame: Frame };
+}
+
+/** Where in the rules a packet is, for steps and decisions. */
+export interface Place {
+  readonly base: Base;
+  readonly frame: Frame;
+}
+
+/** Effort that one hook may take. Beyond it the answer is unknown, not wrong. */
+export interface Budget {
+  doubts: number;
+  chances: number;
+  rules: number;
+}
+
+export interface Run {
+  readonly context: HookContext;
+  readonly budget: Budget;
+}
+
+export type Next = (state: State) => readonly HookOutcome[];
+
+export const tableOf = (place: Place): TableName => place.base.table.name;

@@ -1,0 +1,179 @@
+/** What the steps of a hook say to people, with the facts that the diagnosis reads. */
+import type { Rule } from '../../model/netfilter.ts';
+import { formatSource, type SourceRef } from '../../model/source.ts';
+import type { Reason, Step } from '../../model/verdict.ts';
+import { formatAddress } from '../../net/address.ts';
+import type { Packet } from '../../net/packet.ts';
+import type { Decisive } from './context.ts';
+import { type CommentSubject, decodeComment, formatSubject, ownerOf } from './owner.ts';
+import { type Frame, type NatStep, type Place, tableOf } from './state.ts';
+
+export function decisiveRule(place: Place, rule: Rule): Decisive {
+  const { base, frame } = place;
+  return { backend: base.backend, file: base.file, table: base.table.name, chainStack: frame.path, rule };
+}
+
+export function decisivePolicy(place: Place): Decisive {
+  const { base } = place;
+  const chainStack = [base.chain.name];
+  return { backend: base.backend, file: base.file, table: base.table.name, chainStack, policy: true };
+}
+
+export const ruleText = (rule: Rule): string =>
+  rule.source.kind === 'file' ? rule.source.text.replace(/^\[[0-9:]+\] /, '') : formatSource(rule.source);
+
+/** What the rule is about: its own comment, else that of the rules that led to it, nearest first. */
+export function subjectOf(frame: Frame, rule?: Rule): CommentSubject | undefined {
+  const own = decodeComment(rule?.comment, frame.chain.name);
+  if (own !== undefined) return own;
+  for (let at: Frame | undefined = frame; at?.via !== undefined; at = at.via.frame) {
+    const outer = decodeComment(at.via.rule.comment, at.via.frame.chain.name);
+    if (outer !== undefined) return outer;
+  }
+  return undefined;
+}
+
+function subjectFacts(subject: CommentSubject | undefined): Record<string, string> {
+  if (subject === undefined) return {};
+  const name = `${subject.namespace}/${subject.name}`;
+  if (subject.kind !== 'service') return { [subject.kind]: name };
+  return {
+    service: name,
+    servicePort: subject.port,
+    ...(subject.endpoint === undefined ? {} : { endpoint: subject.endpoint }),
+  };
+}
+
+const placeFacts = (place: Place): Record<string, string> => ({
+  hook: place.base.hook,
+  table: tableOf(place),
+  chain: place.frame.chain.name,
+  chains: place.frame.path.join(' > '),
+  backend: place.base.backend,
+});
+
+const about = (subject: CommentSubject | undefined): string =>
+  subject === undefined ? '' : ` (${formatSubject(subject)})`;
+
+/** DROP and REJECT by a rule. */
+export function refusedStep(place: Place, rule: Rule, how: 'drop' | 'reject', rejectWith?: string): Step {
+  const { frame } = place;
+  const subject = subjectOf(frame, rule);
+  const noEndpoints = subject?.kind === 'service' && subject.about === 'no-endpoints';
+  const reason: Reason = noEndpoints ? 'no-endpoints' : how === 'drop' ? 'rule-drop' : 'rule-reject';
+  const verb = how === 'drop' ? 'dropped' : `rejected with ${rejectWith ?? 'an error'}`;
+  const text = noEndpoints
+    ? `${formatSubject(subject)} has no endpoints: ${verb} by ${ruleText(rule)}`
+    : `${verb} by ${ruleText(rule)} in ${tableOf(place)} ${frame.path.join(' > ')}${about(subject)}`;
+  return {
+    kind: 'filter',
+    action: 'lost',
+    reason,
+    text,
+    facts: {
+      ...placeFacts(place),
+      rule: ruleText(rule),
+      owner: ownerOf(frame.chain.name, rule),
+      ...subjectFacts(subject),
+      ...(rejectWith === undefined ? {} : { rejectWith }),
+    },
+    sources: ruleSources(frame, rule),
+  };
+}
+
+/** The rule, then the rules that led to it, nearest first. */
+function ruleSources(frame: Frame, rule: Rule): readonly SourceRef[] {
+  const sources: SourceRef[] = [rule.source];
+  for (let at: Frame | undefined = frame; at?.via !== undefined; at = at.via.frame)
+    sources.push(at.via.rule.source);
+  return sources;
+}
+
+export function policyDropStep(place: Place): Step {
+  const chain = place.base.chain.name;
+  return {
+    kind: 'filter',
+    action: 'lost',
+    reason: 'chain-policy-drop',
+    text: `dropped by the policy of ${tableOf(place)} ${chain}`,
+    facts: {
+      hook: place.base.hook,
+      table: tableOf(place),
+      chain,
+      chains: chain,
+      backend: place.base.backend,
+      owner: 'built-in',
+    },
+    sources: [place.base.chain.source],
+  };
+}
+
+export function acceptedStep(place: Place, rule: Rule): Step {
+  const { frame } = place;
+  const subject = subjectOf(frame, rule);
+  return {
+    kind: 'filter',
+    action: 'pass',
+    text: `accepted by ${ruleText(rule)} in ${tableOf(place)} ${frame.path.join(' > ')}${about(subject)}`,
+    facts: { ...placeFacts(place), owner: ownerOf(frame.chain.name, rule), ...subjectFacts(subject) },
+    sources: [rule.source],
+  };
+}
+
+const hex = (mark: number): string => `0x${mark.toString(16)}`;
+
+export function markStep(place: Place, rule: Rule, what: string, before: number, after: number): Step {
+  return {
+    kind: 'filter',
+    action: 'rewrite',
+    text: `${what} ${hex(before)} -> ${hex(after)} in ${tableOf(place)} ${place.frame.path.join(' > ')}`,
+    facts: placeFacts(place),
+    sources: [rule.source],
+  };
+}
+
+const endOf = (packet: Packet, side: 'src' | 'dst'): string => {
+  const address = formatAddress(side === 'src' ? packet.src : packet.dst);
+  const port = side === 'src' ? packet.srcPort : packet.dstPort;
+  if (port === 0) return address;
+  return packet.src.family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
+};
+
+/** A rewritten side. `by` is absent where the connection's mapping did it, not a rule. */
+export function natStep(
+  side: 'src' | 'dst',
+  before: Packet,
+  after: Packet,
+  hook: string,
+  by: NatStep | undefined,
+): Step {
+  const [from, to] = [endOf(before, side), endOf(after, side)];
+  const name = side === 'src' ? 'SNAT' : 'DNAT';
+  const facts = { hook, side, from, to };
+  if (by === undefined)
+    return {
+      kind: 'nat',
+      action: 'rewrite',
+      text: `${name} ${from} -> ${to} by the connection's mapping`,
+      facts,
+    };
+  const subject = subjectOf(by.at.frame, by.rule);
+  return {
+    kind: 'nat',
+    action: 'rewrite',
+    text: `${name} ${from} -> ${to} in nat ${by.at.frame.path.join(' > ')}${about(subject)}`,
+    facts: {
+      ...facts,
+      ...placeFacts(by.at),
+      owner: ownerOf(by.at.frame.chain.name, by.rule),
+      ...subjectFacts(subject),
+    },
+    sources: ruleSources(by.at.frame, by.rule),
+  };
+}
+
+export const invalidStep = (packet: Packet): Step => ({
+  kind: 'conntrack',
+  action: 'pass',
+  text: `conntrack calls the ${packet.protocol} packet INVALID: it fits no connection and cannot open one`,
+});
