@@ -46,8 +46,7 @@ export interface Fault {
 /** What `capture` saw, kept in lab.json until the fault is healed: another process may do that. */
 export type FaultArgs = Readonly<Record<string, string>>;
 
-export interface FaultSpec
-  extends Omit<Fault, 'apply' | 'heal' | 'alsoAccepted' | 'minNodes'> {
+export interface FaultSpec extends Omit<Fault, 'apply' | 'heal' | 'alsoAccepted' | 'minNodes'> {
   readonly alsoAccepted?: readonly CauseId[];
   /** Default 2. */
   readonly minNodes?: number;

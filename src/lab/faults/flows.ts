@@ -71,5 +71,8 @@ export const within = (lab: Lab, node: LabNode): FaultFlow[] => {
 };
 
 /** web of each listed pair asks api of the other end; nothing for nodes that the lab does not have. */
-export const across = (lab: Lab, ...pairs: [from: LabNode | undefined, to: LabNode | undefined][]): FaultFlow[] =>
+export const across = (
+  lab: Lab,
+  ...pairs: [from: LabNode | undefined, to: LabNode | undefined][]
+): FaultFlow[] =>
   pairs.flatMap(([from, to]) => (from === undefined || to === undefined ? [] : [webToApi(lab, from, to)]));
