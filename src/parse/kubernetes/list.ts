@@ -1,0 +1,79 @@
+/** A Kubernetes list, a bare list of objects, one object, or several YAML documents -> the objects in it. */
+import { parseAllDocuments } from 'yaml';
+import { describe, isObject, type JsonObject, parseJson } from '../json.ts';
+import { excerpt, failed, type Parsed, type ParseNote, parsed } from '../result.ts';
+
+const format = 'kubernetes';
+
+/** Items that are no objects are left out with a note. Lists inside of lists are opened. */
+export function parseList(text: string, file: string): Parsed<readonly JsonObject[]> {
+  const first = text.trimStart()[0];
+  const documents =
+    first === '{' || first === '[' || first === undefined
+      ? parseJson(text, file, format)
+      : parseYaml(text, file);
+  if (!documents.ok) return documents;
+  const notes: ParseNote[] = [];
+  const items: JsonObject[] = [];
+  const roots = first === '{' ? [documents.value] : documents.value;
+  if (!Array.isArray(roots))
+    return failed({ code: `${format}/foreign`, file, message: `expected objects, found ${describe(roots)}` });
+  // A stack and not recursion: nesting comes from the input.
+  const stack: { value: unknown; path: string }[] = roots
+    .map((value: unknown, i) => ({ value, path: first === '{' ? '' : `[${i}]` }))
+    .reverse();
+  while (stack.length > 0) {
+    const { value, path } = stack.pop() as { value: unknown; path: string };
+    if (!isObject(value)) {
+      notes.push({
+        code: `${format}/item`,
+        file,
+        message: `${path} must be an object, is ${describe(value)}`,
+      });
+      continue;
+    }
+    const inner = value.items;
+    if (inner === undefined && !isListKind(value.kind)) {
+      items.push(value);
+      continue;
+    }
+    if (inner === null || inner === undefined) continue;
+    if (!Array.isArray(inner))
+      return failed({
+        code: `${format}/items`,
+        file,
+        message: `items must be a list, is ${describe(inner)}`,
+      });
+    for (let i = inner.length - 1; i >= 0; i--) stack.push({ value: inner[i], path: `${path}items[${i}]` });
+  }
+  return parsed(items, notes);
+}
+
+/** `List`, `PodList`. A client that lists nothing may print `items: null`. */
+const isListKind = (kind: unknown): boolean => typeof kind === 'string' && kind.endsWith('List');
+
+/** YAML documents, empty ones left out. The first error of the first bad document is returned with its position. */
+function parseYaml(text: string, file: string): Parsed<readonly unknown[]> {
+  const values: unknown[] = [];
+  try {
+    for (const document of parseAllDocuments(text, { logLevel: 'silent' })) {
+      const [error] = document.errors;
+      if (error !== undefined) {
+        const at = error.linePos?.[0];
+        return failed({
+          code: `${format}/not-yaml`,
+          file,
+          ...(at === undefined ? {} : { line: at.line, column: at.col }),
+          message: excerpt(`not YAML: ${error.message.split('\n')[0] ?? ''}`),
+        });
+      }
+      // maxAliasCount refuses documents that grow without bound by their anchors.
+      const value: unknown = document.toJS({ maxAliasCount: 100 });
+      if (value !== null && value !== undefined) values.push(value);
+    }
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    return failed({ code: `${format}/not-yaml`, file, message: excerpt(`not YAML: ${message}`) });
+  }
+  return parsed(values);
+}

@@ -1,0 +1,125 @@
+/** Pods, and the objects that own them. */
+import type { Container, ContainerPort, Pod, Workload } from '../../model/cluster.ts';
+import { type Address, sameAddress } from '../../net/address.ts';
+import type { JsonObject } from '../json.ts';
+import {
+  address,
+  boolOr,
+  each,
+  eachObject,
+  intOr,
+  metadata,
+  object,
+  objectOrEmpty,
+  optionalString,
+  owner,
+  port,
+  protocol,
+  string,
+  stringOr,
+} from './shape.ts';
+
+export function readPod(item: JsonObject): Pod {
+  const meta = metadata(item);
+  const spec = objectOrEmpty(item.spec, 'spec');
+  const status = objectOrEmpty(item.status, 'status');
+  const owned = owner(meta.raw);
+  return {
+    namespace: meta.namespace,
+    name: meta.name,
+    labels: meta.labels,
+    node: stringOr(spec.nodeName, 'spec.nodeName', ''),
+    hostNetwork: boolOr(spec.hostNetwork, 'spec.hostNetwork', false),
+    addresses: podAddresses(status),
+    // The API server sets Pending on creation; offline manifests have no status.
+    phase: stringOr(status.phase, 'status.phase', 'Pending'),
+    ready: conditions(status).some(({ type, status: value }) => type === 'Ready' && value === 'True'),
+    terminating: optionalString(meta.raw.deletionTimestamp, 'metadata.deletionTimestamp') !== undefined,
+    containers: readContainers(spec, status),
+    ...(owned === undefined ? {} : { owner: owned }),
+    dnsPolicy: stringOr(spec.dnsPolicy, 'spec.dnsPolicy', 'ClusterFirst'),
+  };
+}
+
+/** status.podIPs, or status.podIP where a server older than dual-stack wrote the object. */
+function podAddresses(status: JsonObject): readonly Address[] {
+  const many = each(status.podIPs, 'status.podIPs', (entry, field) =>
+    address(object(entry, field).ip, `${field}.ip`),
+  );
+  const one = stringOr(status.podIP, 'status.podIP', '');
+  if (one === '') return many;
+  const primary = address(one, 'status.podIP');
+  return many.some((candidate) => sameAddress(candidate, primary)) ? many : [primary, ...many];
+}
+
+export const conditions = (status: JsonObject) =>
+  eachObject(status.conditions, 'status.conditions', (item, field) => ({
+    type: string(item.type, `${field}.type`),
+    status: string(item.status, `${field}.status`),
+    reason: stringOr(item.reason, `${field}.reason`, ''),
+    message: stringOr(item.message, `${field}.message`, ''),
+  }));
+
+/** Containers, then sidecars: init containers with restartPolicy Always run beside them, and their named ports resolve too. */
+function readContainers(spec: JsonObject, status: JsonObject): readonly Container[] {
+  const running = new Map<string, JsonObject>();
+  for (const list of ['containerStatuses', 'initContainerStatuses'])
+    eachObject(status[list], `status.${list}`, (item, field) => {
+      running.set(string(item.name, `${field}.name`), item);
+    });
+  const read = (item: JsonObject, field: string) => readContainer(item, field, running);
+  const sidecars = eachObject(spec.initContainers, 'spec.initContainers', (item, field) =>
+    item.restartPolicy === 'Always' ? read(item, field) : undefined,
+  );
+  return [
+    ...eachObject(spec.containers, 'spec.containers', read),
+    ...sidecars.filter((container) => container !== undefined),
+  ];
+}
+
+function readContainer(item: JsonObject, field: string, running: ReadonlyMap<string, JsonObject>): Container {
+  const name = string(item.name, `${field}.name`);
+  const status = running.get(name) ?? {};
+  const state = objectOrEmpty(status.state, `status of ${name}.state`);
+  const waiting = objectOrEmpty(state.waiting, `status of ${name}.state.waiting`);
+  const reason = optionalString(waiting.reason, `status of ${name}.state.waiting.reason`);
+  return {
+    name,
+    ports: eachObject(item.ports, `${field}.ports`, readPort),
+    ready: boolOr(status.ready, `status of ${name}.ready`, false),
+    restarts: intOr(status.restartCount, `status of ${name}.restartCount`, 0),
+    ...(reason === undefined ? {} : { waiting: reason }),
+  };
+}
+
+function readPort(item: JsonObject, field: string): ContainerPort {
+  const name = stringOr(item.name, `${field}.name`, '');
+  return {
+    ...(name === '' ? {} : { name }),
+    port: port(item.containerPort, `${field}.containerPort`),
+    protocol: protocol(item.protocol, `${field}.protocol`),
+  };
+}
+
+/** `kind` where the object itself has none (items of a typed list). */
+export function readWorkload(item: JsonObject, kind: string): Workload {
+  const meta = metadata(item);
+  const spec = objectOrEmpty(item.spec, 'spec');
+  const status = objectOrEmpty(item.status, 'status');
+  const owned = owner(meta.raw);
+  const daemon = kind === 'DaemonSet';
+  const number = (from: JsonObject, path: string, name: string, fallback: number) =>
+    intOr(from[name], `${path}.${name}`, fallback);
+  return {
+    kind,
+    namespace: meta.namespace,
+    name: meta.name,
+    labels: meta.labels,
+    // The API's default for replicas is 1; a DaemonSet's count is the number of nodes it fits on.
+    desired: daemon
+      ? number(status, 'status', 'desiredNumberScheduled', 0)
+      : number(spec, 'spec', 'replicas', 1),
+    ready: number(status, 'status', daemon ? 'numberReady' : 'readyReplicas', 0),
+    ...(owned === undefined ? {} : { owner: owned }),
+  };
+}
