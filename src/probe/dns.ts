@@ -1,7 +1,7 @@
 /** DNS questions straight to one server: the resolver library would hide which server answered what. */
 import { createConnection } from 'node:net';
 import { type DecodedPacket, decode, encode, streamEncode } from 'dns-packet';
-import { errorText, type Found, outcomeOfError } from './outcome.ts';
+import { type Found, outcomeOfError } from './outcome.ts';
 import { type ProbeRequest, timeoutOf } from './request.ts';
 import { exchange } from './udp.ts';
 
@@ -70,7 +70,7 @@ function tcpExchange(to: Question): Promise<{ found: Found; reply?: Buffer }> {
       to.timeoutMs,
     );
     socket.on('error', (error: NodeJS.ErrnoException) =>
-      finish({ outcome: outcomeOfError(error.code), output: errorText(error) }),
+      finish({ outcome: outcomeOfError(error.code), output: error.message }),
     );
     socket.on('end', () => finish({ outcome: 'error', output: 'the server closed without an answer' }));
     socket.on('connect', () => socket.write(to.payload));

@@ -1,5 +1,6 @@
 /** Probes in a lab: the agent runs by `ip netns exec` inside the sender's namespace. */
 import type { Lab } from '../lab/lab.ts';
+import type { LabState } from '../lab/state.ts';
 import { PodpathError } from '../model/errors.ts';
 import type { ProbeResult } from '../model/evidence.ts';
 import { bundledEntry } from '../system/entry.ts';
@@ -35,9 +36,13 @@ export async function probeFromLab(
   return results.map((one) => ({ ...one, command: `ip netns exec ${srcNetns} ${one.command}` }));
 }
 
+interface HasPlaces {
+  readonly state: Pick<LabState, 'nodes' | 'pods'>;
+}
+
 /** Runs a plan: one agent a sender, all senders at once. Results in plan order. */
 export async function runLabProbes(
-  lab: Pick<Lab, 'exec' | 'state'>,
+  lab: Pick<Lab, 'exec'> & HasPlaces,
   plan: readonly PlannedProbe[],
 ): Promise<ProbeResult[]> {
   const senders = [...new Set(plan.map((probe) => probe.from))];
@@ -57,7 +62,7 @@ export async function runLabProbes(
 }
 
 /** The lab's namespace for a snapshot's namespace id: `node1` or `node1/shop_web-1`. */
-function labNetns(lab: Pick<Lab, 'state'>, id: string): string {
+function labNetns(lab: HasPlaces, id: string): string {
   const found =
     lab.state.nodes.find((node) => node.name === id) ??
     lab.state.pods.find((pod) => `${pod.node}/${pod.namespace}_${pod.name}` === id);

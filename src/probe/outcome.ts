@@ -33,5 +33,3 @@ export function outcomeOfError(code: string | undefined): Outcome {
       return 'error';
   }
 }
-
-export const errorText = (error: NodeJS.ErrnoException): string => error.message;

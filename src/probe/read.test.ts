@@ -4,7 +4,7 @@ import type { Flow } from '../model/flow.ts';
 import { address } from '../net/address.ts';
 import { readReply } from './dns.ts';
 import { readPing } from './icmp.ts';
-import { readProbes } from './read.ts';
+import { probesOf, readProbes } from './read.ts';
 import { readSocketInfo } from './tcp.ts';
 
 const flow: Flow = {
@@ -117,6 +117,12 @@ describe('the answer of the probes', () => {
     expect(reading).toMatchObject({ answer, because: expect.stringMatching(because) });
     expect(reading.evidence).toHaveLength(results.length);
   });
+});
+
+it('picks the probes of one flow from a recording', () => {
+  const own = [result({}), dns('api.shop', 'NOERROR'), ping({ src: 'shop/api-2', dst: '10.244.1.5' })];
+  const others = [result({ src: 'shop/x' }), result({ dst: '10.244.9.9' }), ping({ src: 'shop/api-2' })];
+  expect(probesOf(flow, [...others, ...own])).toEqual(own);
 });
 
 describe('what ping prints', () => {

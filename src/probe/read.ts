@@ -15,6 +15,17 @@ export interface ProbeReading {
   readonly evidence: readonly Evidence[];
 }
 
+/** Those of a recording's probes that concern the flow: its own, its sender's name look-ups, and the way back. */
+export function probesOf(flow: Flow, recorded: readonly ProbeResult[]): ProbeResult[] {
+  const [src, dst] = [labelOf(flow.src), labelOf(flow.dst)];
+  const [srcAddress, dstAddress] = [formatAddress(flow.src.address), formatAddress(flow.dst.address)];
+  return recorded.filter(
+    (result) =>
+      (result.src === src && (result.dst === dstAddress || result.kind === 'dns')) ||
+      (result.src === dst && result.dst === srcAddress),
+  );
+}
+
 /** Reads fresh and recorded results alike: they are matched by sender and address, not by a plan. */
 export function readProbes(flow: Flow, results: readonly ProbeResult[]): ProbeReading {
   const evidence = results.map(probeEvidence);
@@ -130,7 +141,7 @@ export function sentence(result: ProbeResult): string {
 const ends: Readonly<Record<ProbeResult['outcome'], (result: ProbeResult) => string>> = {
   ok: () => 'passed',
   timeout: (result) => `got no answer in ${result.ms} ms`,
-  refused: () => 'was refused',
+  refused: (result) => `was refused${/a TCP reset: /.test(result.output) ? ' by a TCP reset' : ''}`,
   unreachable: (result) => `came back as unreachable (${firstLine(result.output)})`,
   'too-big': (result) => `came back as too big (${firstLine(result.output)})`,
   error: (result) => `could not be tried (${firstLine(result.output)})`,

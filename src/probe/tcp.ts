@@ -1,7 +1,8 @@
 /** TCP: a handshake, and transfers that show whether full-size segments pass as well as small ones. */
 import { createConnection, type Socket } from 'node:net';
 import { exec } from '../system/exec.ts';
-import { errorText, type Found, outcomeOfError } from './outcome.ts';
+import { type Found, outcomeOfError } from './outcome.ts';
+import { refusedBy, unreachablesReceived } from './refusal.ts';
 import { hostPort, type ProbeRequest, timeoutOf } from './request.ts';
 
 type TcpRequest = ProbeRequest & { kind: 'tcp' };
@@ -26,6 +27,7 @@ function withSocket(
   return new Promise((resolve) => {
     const timeoutMs = timeoutOf(request);
     const socket = createConnection({ host: request.dst, port: request.port, allowHalfOpen: true });
+    const icmpBefore = unreachablesReceived(request.dst);
     let connected = false;
     const finish: Finish = (found) => {
       clearTimeout(timer);
@@ -39,9 +41,11 @@ function withSocket(
     socket.on('connect', () => {
       connected = true;
     });
-    socket.on('error', (error: NodeJS.ErrnoException) =>
-      finish({ outcome: connected ? 'error' : outcomeOfError(error.code), output: errorText(error) }),
-    );
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      const outcome = connected ? 'error' : outcomeOfError(error.code);
+      const who = () => ` (${refusedBy(icmpBefore, unreachablesReceived(request.dst))})`;
+      finish({ outcome, output: `${error.message}${outcome === 'refused' ? who() : ''}` });
+    });
     run(socket, finish);
   });
 }

@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { encode } from 'dns-packet';
 import { parseAddress } from '../net/address.ts';
-import { errorText, type Found, outcomeOfError } from './outcome.ts';
+import { type Found, outcomeOfError } from './outcome.ts';
 import { type ProbeRequest, timeoutOf } from './request.ts';
 
 export function probeUdp(request: ProbeRequest & { kind: 'udp' }): Promise<Found> {
@@ -49,7 +49,7 @@ export function exchange(to: {
       resolve(reply === undefined ? { found } : { found, reply });
     };
     const fail = (error: NodeJS.ErrnoException) =>
-      finish({ outcome: outcomeOfError(error.code), output: errorText(error) });
+      finish({ outcome: outcomeOfError(error.code), output: error.message });
     const timer = setTimeout(
       () => finish({ outcome: 'timeout', output: `no reply in ${to.timeoutMs} ms` }),
       to.timeoutMs,
