@@ -39,8 +39,9 @@ export function unicodeOn(): boolean {
   return /utf-?8/i.test(locale);
 }
 
-/** Columns of the terminal; 100 where stdout is no terminal. At least 60. */
-export const widthColumns = (): number => Math.max(60, process.stdout.columns ?? 100);
+/** Columns of the terminal, or of COLUMNS, or 100. At least 60. */
+export const widthColumns = (): number =>
+  Math.max(60, process.stdout.columns ?? (Number(process.env.COLUMNS) || 100));
 
 export type Tint = 'bold' | 'dim' | 'red' | 'green' | 'yellow' | 'cyan';
 

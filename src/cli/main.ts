@@ -4,12 +4,13 @@ import { basename } from 'node:path';
 import { Command, InvalidArgumentError } from 'commander';
 import * as completion from './completion.ts';
 import { configureOutput, handleSignals, type When } from './context.ts';
+import * as demo from './demo.ts';
 import * as doctor from './doctor.ts';
 import { reportError } from './errors.ts';
 import * as version from './version.ts';
 
 /** Every command, in the order of the help. */
-const commands: readonly { register(program: Command): void }[] = [doctor, completion, version];
+const commands: readonly { register(program: Command): void }[] = [demo, doctor, completion, version];
 
 function createProgram(name: string): Command {
   const program = new Command(name)
