@@ -3,6 +3,13 @@
  * lab.json (this), cluster/*.json (the Kubernetes objects, as in a snapshot), servers.json (what the pods listen on).
  */
 
+/** A process that its pid alone would not identify, because pids are used again. */
+export interface ProcessId {
+  readonly pid: number;
+  /** Start time in clock ticks since boot, field 22 of /proc/<pid>/stat. */
+  readonly startTicks: string;
+}
+
 export type LabCni = 'flannel-vxlan' | 'flannel-host-gw' | 'calico-vxlan';
 
 export interface LabState {
@@ -13,10 +20,14 @@ export interface LabState {
   /** RFC 3339. */
   readonly createdAt: string;
   /** Set by `demo` and tests: the lab is removed by the next start if this process is gone. */
-  readonly ownerPid?: number;
+  readonly owner?: ProcessId;
   /** Network namespace that holds the underlay bridge. */
   readonly fabricNetns: string;
   readonly underlayMtuBytes: number;
+  /** The prefixes that the nodes' podCidrs are cut from (kube-proxy's --cluster-cidr), IPv4 first. */
+  readonly podCidrs: readonly string[];
+  /** The underlay's prefixes. */
+  readonly nodeCidrs: readonly string[];
   readonly serviceCidrs: readonly string[];
   readonly nodes: readonly LabNode[];
   readonly pods: readonly LabPod[];

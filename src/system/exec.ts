@@ -1,5 +1,7 @@
 /** The only place that starts child processes. Arguments are lists, never shell strings; output is capped. */
 import { spawn } from 'node:child_process';
+import { open } from 'node:fs/promises';
+import type { Socket } from 'node:net';
 
 export interface ExecOptions {
   /** Text for standard input; absent: no input. */
@@ -66,7 +68,7 @@ export function exec(argv: readonly string[], options: ExecOptions = {}): Promis
     child.on('close', (code) => finish(code ?? -1));
     if (options.input !== undefined && child.stdin !== null) {
       // EPIPE: the program ended without reading its input; its exit code tells the rest.
-      child.stdin.on('error', () => {});
+      child.stdin?.on('error', () => {});
       child.stdin.end(options.input);
     }
   });
@@ -108,4 +110,53 @@ export async function mapLimit<T, U>(
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
   return results;
+}
+
+export interface DaemonOptions {
+  /** Text for standard input. */
+  readonly input: string;
+  /** Standard output and error are appended to this file. */
+  readonly logFile: string;
+  /** Killed if it is not ready after this long. */
+  readonly readyTimeoutMs: number;
+}
+
+/** `ready`: it runs on, in a session of its own. Else it has ended (or was killed) before it was ready. */
+export type DaemonStart =
+  | { readonly state: 'ready'; readonly pid: number }
+  | { readonly state: 'failed'; readonly why: string };
+
+/** Starts a process that outlives this one. It says that it is ready by writing to descriptor 3. Never rejects. */
+export async function startDaemon(argv: readonly string[], options: DaemonOptions): Promise<DaemonStart> {
+  const log = await open(options.logFile, 'a');
+  try {
+    return await new Promise<DaemonStart>((resolve) => {
+      const child = spawn(argv[0] ?? '', argv.slice(1), {
+        stdio: ['pipe', log.fd, log.fd, 'pipe'],
+        detached: true,
+        env: { ...process.env, LC_ALL: 'C' },
+      });
+      const failed = (why: string) => {
+        clearTimeout(timer);
+        resolve({ state: 'failed', why });
+      };
+      const timer = setTimeout(() => {
+        child.kill('SIGKILL');
+        failed(`not ready after ${options.readyTimeoutMs} ms`);
+      }, options.readyTimeoutMs);
+      child.on('error', (error: NodeJS.ErrnoException) => failed(error.code ?? error.message));
+      child.on('exit', (code, signal) => failed(`ended with ${signal ?? `exit code ${code}`}`));
+      child.stdio[3]?.once('data', () => {
+        clearTimeout(timer);
+        // From here on this process may end without waiting for the other.
+        child.unref();
+        (child.stdio[3] as Socket).destroy();
+        resolve({ state: 'ready', pid: child.pid ?? -1 });
+      });
+      child.stdin?.on('error', () => {});
+      child.stdin?.end(options.input);
+    });
+  } finally {
+    await log.close();
+  }
 }

@@ -1,0 +1,83 @@
+/** Calico with VXLAN: no bridge. Each pod has a /32 route to its own device, and the node answers ARP for 169.254.1.1. */
+import type { LabNode, LabState } from '../state.ts';
+import { type Cni, networkOf, nodeIn } from './cni.ts';
+import { type VxlanStyle, vxlanFdbLines, vxlanLines, vxlanMtuBytes } from './vxlan.ts';
+
+const style: VxlanStyle = {
+  device: (family) => (family === 4 ? 'vxlan.calico' : 'vxlan-v6.calico'),
+  vni: 4096,
+  udpPort: 4789,
+  // RTPROT 80: how Felix marks the routes that are its own.
+  routeSuffix: ' proto 80',
+};
+
+/** All cali devices share this MAC, so the IPv6 gateway of every pod is the link-local address made from it. */
+const hostMac = 'ee:ee:ee:ee:ee:ee';
+const gateway = '169.254.1.1';
+const gateway6 = 'fe80::ecee:eeff:feee:eeee';
+
+const podMtuBytes = (state: LabState): number =>
+  Math.min(...state.families.map((family) => vxlanMtuBytes(state, family)));
+
+export const calicoVxlan: Cni = {
+  name: 'calico-vxlan',
+  bridged: false,
+  podMtuBytes,
+  nodeLines: (state, node) => [
+    ...vxlanLines(state, node, style),
+    // Addresses of the own block that no pod has must not leave by the default route.
+    ...node.podCidrs.map((cidr) => `route add blackhole ${cidr} proto 80`),
+  ],
+  fdbLines: (state, node) => vxlanFdbLines(state, node, style),
+  podDeviceLines: (state, pod) => [
+    `link add ${pod.hostDevice} address ${hostMac} mtu ${podMtuBytes(state)} type veth peer name eth0 mtu ${podMtuBytes(state)} netns ${pod.netns}`,
+    `link set ${pod.hostDevice} up`,
+    ...pod.addresses.map((address) =>
+      address.includes(':')
+        ? `route add ${address}/128 dev ${pod.hostDevice}`
+        : `route add ${address}/32 dev ${pod.hostDevice} scope link`,
+    ),
+  ],
+  podLines: (_state, pod) => [
+    'link set lo up',
+    'link set eth0 up',
+    ...pod.addresses.flatMap((address) =>
+      address.includes(':')
+        ? [`addr add ${address}/128 dev eth0 nodad`, `route add default via ${gateway6} dev eth0`]
+        : [
+            `addr add ${address}/32 dev eth0`,
+            `route add ${gateway} dev eth0 scope link`,
+            `route add default via ${gateway} dev eth0`,
+          ],
+    ),
+  ],
+  nodeSysctls: (state, node) =>
+    state.pods
+      .filter((pod) => pod.node === node.name)
+      .flatMap((pod) => [
+        `net/ipv4/conf/${pod.hostDevice}/proxy_arp=1`,
+        // The kernel delays proxy ARP answers by up to 0.8 s unless told not to; Felix sets the same.
+        `net/ipv4/neigh/${pod.hostDevice}/proxy_delay=0`,
+      ]),
+  nodeAnnotations: annotations,
+};
+
+function annotations(state: LabState, node: LabNode): Record<string, string> {
+  const prefix = 'projectcalico.org';
+  const [v4, v6] = [nodeIn(node, 4), nodeIn(node, 6)];
+  const [nodeCidr, nodeCidr6] = state.nodeCidrs.map((cidr) => cidr.slice(cidr.indexOf('/')));
+  return {
+    ...(v4 === undefined
+      ? {}
+      : {
+          [`${prefix}/IPv4Address`]: `${v4.address}${nodeCidr}`,
+          [`${prefix}/IPv4VXLANTunnelAddr`]: networkOf(v4.podCidr),
+        }),
+    ...(v6 === undefined
+      ? {}
+      : {
+          [`${prefix}/IPv6Address`]: `${v6.address}${nodeCidr6}`,
+          [`${prefix}/IPv6VXLANTunnelAddr`]: networkOf(v6.podCidr),
+        }),
+  };
+}
