@@ -51,6 +51,7 @@ export type Reason =
   | 'neighbour-wrong-mac' // facts.nextHop, facts.mac, facts.expectedMac
   | 'no-host-for-address' // nobody in the snapshot has the destination address on that segment
   // bridges and tunnels
+  | 'hairpin-off' // a bridge port that does not send a frame back where it came from; facts.device
   | 'fdb-missing' // facts.mac, facts.device
   | 'fdb-wrong' // facts.mac, facts.device, facts.remote, facts.expectedRemote
   | 'vtep-mac-mismatch' // the decapsulated frame is addressed to a MAC the peer's VTEP does not have; facts.mac, facts.expectedMac
@@ -64,7 +65,7 @@ export type Reason =
   | 'no-endpoints' // kube-proxy's reject for a Service without endpoints, or no DNAT rule for its address
   | 'service-rules-missing' // facts.service
   // size
-  | 'mtu-exceeded' // DF packet too large and the ICMP answer lost; facts.device, facts.mtu, facts.size
+  | 'mtu-exceeded' // too large for facts.device (facts.mtu, facts.size), and no ICMP answer reaches the sender (facts.icmp says why)
   | 'fragment-lost' // the tunnel packet must be fragmented, and fragments are known to be lost
   // the far end
   | 'not-listening'
@@ -73,7 +74,8 @@ export type Reason =
   | 'policy-ingress'
   | 'policy-egress'
   // the answer
-  | 'return-path' // the reply is lost; facts of the reply's own break are in the trace
+  | 'reply-untranslated' // the reply arrives from an address the client never called (bridged past the un-NAT)
+  | 'wrong-host' // delivered to a namespace that is not the one asked about; facts.expected
   | 'unknown-state'; // a gap decided the outcome; facts.what
 
 export type StepKind =

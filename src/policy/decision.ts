@@ -33,6 +33,8 @@ export interface NearestRule {
   readonly missing: 'namespace-label' | 'pod-label' | 'port' | 'protocol' | 'peer';
   /** `shop/api-allow spec.ingress[0].from[0].namespaceSelector wants name=shop, namespace shop has no label name` */
   readonly text: string;
+  /** With namespace-label: the wanted key that the namespace does not have at all, under any value. */
+  readonly absentLabel?: string;
 }
 
 export interface DirectionDecision {

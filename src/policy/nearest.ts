@@ -150,6 +150,7 @@ function podPeerCandidate(
       missing: 'namespace-label',
       text: `${name} ${field} wants ${formatSelector(peer.namespaceSelector)}, namespace ${pod.namespace} ${first.has}`,
       score: (podUnmet.length === 0 ? 65 : 35) - namespaceUnmet.length - podUnmet.length,
+      ...(first.key in labels ? {} : { absentLabel: first.key }),
     };
   }
   const label = podUnmet[0];

@@ -1,0 +1,132 @@
+/**
+ * The walk's state: one packet at one place. Cursors are immutable; a rule with two possible outcomes makes two of them.
+ * Stages are the places between which a packet moves; each handler turns one stage into the next ones.
+ */
+import type { Device, Netns } from '../model/netns.ts';
+import type { SourceRef } from '../model/source.ts';
+import type { Hop, Reason, Step, StepKind } from '../model/verdict.ts';
+import type { Address } from '../net/address.ts';
+import type { Packet } from '../net/packet.ts';
+import type { Connections } from './netfilter/conntrack.ts';
+
+/** What the walk remembers about a tunnel packet until it is opened again. */
+export interface TunnelContext {
+  readonly device: string;
+  readonly fromNode: string;
+  /** Node that should receive it: the one that owns the inner next hop. */
+  readonly expectedNode?: string;
+  /** MAC the inner frame is addressed to, and where that came from. */
+  readonly dstMac: string;
+  readonly sources: readonly SourceRef[];
+}
+
+export interface Cursor {
+  readonly netns: Netns;
+  readonly packet: Packet;
+  readonly inDevice?: string;
+  readonly steps: readonly Step[];
+  readonly hops: readonly Hop[];
+  readonly connections: Connections;
+  /** Probability of this variant, 0..1. */
+  readonly share: number;
+  /** Steps whose outcome could not be told; if the packet survives, the answer is unknown because of them. */
+  readonly doubts: readonly Step[];
+  /** True remarks that do not decide. */
+  readonly remarks: readonly Step[];
+  readonly tunnels: readonly TunnelContext[];
+}
+
+export type Stage =
+  /** Sent by a process of the namespace (or by its kernel): routing, OUTPUT, POSTROUTING. */
+  | { readonly at: 'send'; readonly cursor: Cursor }
+  /** Routed and filtered: give it to a device. nextHop is the address to resolve. */
+  | { readonly at: 'transmit'; readonly cursor: Cursor; readonly device: string; readonly nextHop: Address }
+  /** A frame to put on a device whose link-layer address is known. */
+  | { readonly at: 'frame-out'; readonly cursor: Cursor; readonly device: Device; readonly dstMac: string }
+  /** A frame that arrives on a device. */
+  | { readonly at: 'frame-in'; readonly cursor: Cursor; readonly device: Device; readonly dstMac: string }
+  /** An IP packet taken up from a device: PREROUTING and the routing decision. physIn is the bridge port it came by. */
+  | { readonly at: 'ip-in'; readonly cursor: Cursor; readonly device: Device; readonly physIn?: string }
+  /** Addressed to this namespace and accepted by INPUT. */
+  | { readonly at: 'deliver'; readonly cursor: Cursor; readonly device: string }
+  | { readonly at: 'end'; readonly cursor: Cursor; readonly end: End };
+
+export type End =
+  | { readonly kind: 'delivered' }
+  | { readonly kind: 'lost'; readonly step: Step }
+  | { readonly kind: 'unknown'; readonly step: Step };
+
+export interface StepDetail {
+  readonly sources?: readonly SourceRef[];
+  readonly facts?: Readonly<Record<string, string>>;
+}
+
+export const step = (
+  kind: StepKind,
+  action: Step['action'],
+  text: string,
+  detail: StepDetail = {},
+): Step => ({
+  kind,
+  action,
+  text,
+  ...detail,
+});
+
+/** The cursor with one more step that the packet passed. */
+export const pass = (cursor: Cursor, kind: StepKind, text: string, detail: StepDetail = {}): Cursor => ({
+  ...cursor,
+  steps: [...cursor.steps, step(kind, 'pass', text, detail)],
+});
+
+export const addSteps = (cursor: Cursor, steps: readonly Step[]): Cursor =>
+  steps.length === 0 ? cursor : { ...cursor, steps: [...cursor.steps, ...steps] };
+
+/** Ends the walk: the packet is lost here. */
+export function lose(
+  cursor: Cursor,
+  kind: StepKind,
+  reason: Reason,
+  text: string,
+  detail: StepDetail = {},
+): Stage {
+  const last: Step = { ...step(kind, 'lost', text, detail), reason };
+  return { at: 'end', cursor: closeHop(addSteps(cursor, [last])), end: { kind: 'lost', step: last } };
+}
+
+/** Ends the walk: what happens here cannot be told. */
+export function cannotTell(cursor: Cursor, kind: StepKind, text: string, detail: StepDetail = {}): Stage {
+  const last: Step = { ...step(kind, 'unknown', text, detail), reason: 'unknown-state' };
+  return { at: 'end', cursor: closeHop(addSteps(cursor, [last])), end: { kind: 'unknown', step: last } };
+}
+
+/** Notes a doubt and walks on: a later loss is still certain, a delivery is not. */
+export function doubt(cursor: Cursor, kind: StepKind, text: string, detail: StepDetail = {}): Cursor {
+  const doubtful: Step = { ...step(kind, 'unknown', text, detail), reason: 'unknown-state' };
+  return { ...addSteps(cursor, [doubtful]), doubts: [...cursor.doubts, doubtful] };
+}
+
+export function remark(cursor: Cursor, noted: Step): Cursor {
+  return { ...addSteps(cursor, [noted]), remarks: [...cursor.remarks, noted] };
+}
+
+/** Files the current stay as a hop. */
+export function closeHop(cursor: Cursor, outDevice?: string): Cursor {
+  const { netns } = cursor;
+  const hop: Hop = {
+    netns: netns.id,
+    node: netns.node,
+    packet: cursor.packet,
+    steps: cursor.steps,
+    ...(netns.pod === undefined ? {} : { pod: `${netns.pod.namespace}/${netns.pod.name}` }),
+    ...(cursor.inDevice === undefined ? {} : { inDevice: cursor.inDevice }),
+    ...(outDevice === undefined ? {} : { outDevice }),
+  };
+  return { ...cursor, hops: [...cursor.hops, hop], steps: [] };
+}
+
+/** Moves the packet to another namespace. skb->mark does not cross: skb_scrub_packet() clears it between namespaces. */
+export function enter(cursor: Cursor, netns: Netns, inDevice: string, outDevice: string): Cursor {
+  const closed = closeHop(cursor, outDevice);
+  return { ...closed, netns, inDevice, packet: { ...closed.packet, mark: 0 } };
+}

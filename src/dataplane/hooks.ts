@@ -1,0 +1,189 @@
+/** Netfilter on the walk: runs hooks one after the other and turns their outcomes into cursors and ends. */
+import type { HookName, Rule } from '../model/netfilter.ts';
+import { formatSource } from '../model/source.ts';
+import type { Reason } from '../model/verdict.ts';
+import { addSteps, type Cursor, doubt, lose, type Stage } from './cursor.ts';
+import type { Decisive, HookOutcome } from './netfilter/context.ts';
+import { traverseHook } from './netfilter/evaluate.ts';
+import { ownerOf } from './netfilter/owner.ts';
+import { kubeProxyTable, translateAsDeclared } from './services.ts';
+import type { World } from './world.ts';
+
+export interface HookDevices {
+  readonly inDevice?: string;
+  readonly outDevice?: string;
+  readonly physIn?: string;
+  readonly physOut?: string;
+}
+
+/** Every way the packet can come out of the hooks: a cursor where it was accepted, an end where it was lost. */
+export function runHooks(
+  world: World,
+  cursor: Cursor,
+  hooks: readonly HookName[],
+  devices: HookDevices,
+): readonly (Cursor | Stage)[] {
+  const [hook, ...rest] = hooks;
+  if (hook === undefined) return [cursor];
+  return runHook(world, cursor, hook, devices).flatMap((result) =>
+    'at' in result ? [result] : runHooks(world, result, rest, devices),
+  );
+}
+
+function runHook(
+  world: World,
+  cursor: Cursor,
+  hook: HookName,
+  devices: HookDevices,
+): readonly (Cursor | Stage)[] {
+  const { netns, packet, connections } = cursor;
+  if (netns.rulesets.state === 'unknown') {
+    return [
+      doubt(cursor, 'filter', `rules of ${netns.id} are not known: ${netns.rulesets.why}`, {
+        facts: { what: `packet filter rules of ${netns.id}` },
+      }),
+    ];
+  }
+  const outcomes = traverseHook({ netns, hook, packet, connections, ...devices });
+  return outcomes.flatMap((outcome) => resolve(world, cursor, hook, outcome));
+}
+
+function resolve(
+  world: World,
+  cursor: Cursor,
+  hook: HookName,
+  outcome: HookOutcome,
+): readonly (Cursor | Stage)[] {
+  switch (outcome.verdict) {
+    case 'accept':
+      return accepted(world, cursor, hook, outcome);
+    case 'drop':
+    case 'reject':
+      return [refused(cursor, hook, outcome)];
+    case 'unknown':
+      return undecided(world, cursor, hook, outcome);
+  }
+}
+
+const taken = (cursor: Cursor, outcome: HookOutcome): Cursor => ({
+  ...addSteps(cursor, outcome.steps),
+  packet: outcome.packet,
+  connections: outcome.connections,
+  share: cursor.share * outcome.share,
+});
+
+function accepted(
+  world: World,
+  cursor: Cursor,
+  hook: HookName,
+  outcome: HookOutcome,
+): readonly (Cursor | Stage)[] {
+  const next = taken(cursor, outcome);
+  const where = next.netns.id;
+  if (outcome.unseenTables.state === 'unknown') {
+    const text = `whether ${where} has nftables rules of its own at ${hook} is not known: ${outcome.unseenTables.why}`;
+    return [doubt(next, 'filter', text, { facts: { what: `nftables of ${where}` } })];
+  }
+  const tables = outcome.unseenTables.value;
+  const seen = tables
+    .filter((table) => !kubeProxyTable.test(table))
+    .reduce((at, table) => {
+      const text = `the nftables table "${table}" of ${where} has rules at ${hook} that are not understood`;
+      return doubt(at, 'filter', text, { facts: { what: `nftables table "${table}" of ${where}` } });
+    }, next);
+  const natHook = hook === 'prerouting' || hook === 'output';
+  if (natHook && tables.some((table) => kubeProxyTable.test(table)))
+    return translateAsDeclared(world, seen, outcome.tracking);
+  return [seen];
+}
+
+function refused(cursor: Cursor, hook: HookName, outcome: HookOutcome): Stage {
+  const { decisive } = outcome;
+  const verb = outcome.verdict === 'reject' ? 'rejected' : 'dropped';
+  const facts = {
+    hook,
+    verdict: outcome.verdict,
+    ...(decisive === undefined ? {} : decisiveFacts(decisive)),
+    ...(outcome.rejectWith === undefined ? {} : { rejectWith: outcome.rejectWith }),
+  };
+  const source = decisive?.rule?.source;
+  const text =
+    decisive === undefined
+      ? `${verb} at ${hook}`
+      : decisive.policy === true
+        ? `${verb} by the policy of ${decisive.table} ${decisive.chainStack[0]}`
+        : `${verb} by ${decisive.table} ${decisive.chainStack.at(-1)}: ${decisive.rule === undefined ? '' : ruleText(decisive.rule)}`;
+  // The steps of the outcome end with the decisive one; here it is said once, with its facts.
+  const before = outcome.steps.filter((s) => s.action !== 'lost');
+  return lose(
+    { ...addSteps(cursor, before), share: cursor.share * outcome.share },
+    'filter',
+    reasonOf(outcome),
+    text,
+    {
+      facts,
+      ...(source === undefined ? {} : { sources: [source] }),
+    },
+  );
+}
+
+const ruleText = (rule: Rule): string =>
+  rule.source.kind === 'file' ? rule.source.text : formatSource(rule.source);
+
+/** The innermost chain with a known writer: an agent's rule in a chain of its own, or one it put into a built-in chain. */
+function ownerOfStack(stack: readonly string[], rule: Rule | undefined): string {
+  const own = ownerOf(stack.at(-1) ?? '', rule);
+  return own === 'foreign'
+    ? (stack.map((chain) => ownerOf(chain)).findLast((o) => o !== 'foreign' && o !== 'built-in') ?? own)
+    : own;
+}
+
+function decisiveFacts(decisive: Decisive): Record<string, string> {
+  const { rule } = decisive;
+  return {
+    table: decisive.table,
+    chain: decisive.chainStack.at(-1) ?? '',
+    baseChain: decisive.chainStack[0] ?? '',
+    owner: ownerOfStack(decisive.chainStack, rule),
+    backend: decisive.backend,
+    file: decisive.file,
+    ...(rule === undefined ? {} : { rule: ruleText(rule) }),
+    ...(rule?.comment === undefined ? {} : { comment: rule.comment }),
+  };
+}
+
+function reasonOf(outcome: HookOutcome): Reason {
+  const { decisive } = outcome;
+  if (decisive?.policy === true) return 'chain-policy-drop';
+  // kube-proxy refuses a Service without endpoints by a rule with this comment (proxier.go).
+  if (decisive?.rule?.comment?.includes('has no endpoints') === true) return 'no-endpoints';
+  return outcome.verdict === 'reject' ? 'rule-reject' : 'rule-drop';
+}
+
+/** Some rule could not be decided. If no reading lets the packet pass it is lost; else it goes on in doubt. */
+function undecided(
+  world: World,
+  cursor: Cursor,
+  hook: HookName,
+  outcome: HookOutcome,
+): readonly (Cursor | Stage)[] {
+  const alternatives = outcome.alternatives ?? [];
+  const open = alternatives.filter((a) => a.verdict === 'accept');
+  const first = alternatives[0];
+  if (open.length === 0 && first !== undefined && first.verdict !== 'unknown')
+    return [refused(cursor, hook, first)];
+  const why = outcome.unknownWhy ?? 'a rule is not understood';
+  const noted = doubt(
+    cursor,
+    'filter',
+    `whether ${cursor.netns.id} lets it pass at ${hook} cannot be told: ${why}`,
+    {
+      facts: { what: `a rule at ${hook} of ${cursor.netns.id}` },
+      ...(outcome.unknownBecause === undefined ? {} : { sources: outcome.unknownBecause }),
+    },
+  );
+  const survivor = open[0];
+  return survivor === undefined
+    ? [{ ...noted, packet: outcome.packet, connections: outcome.connections }]
+    : accepted(world, noted, hook, { ...survivor, share: outcome.share });
+}

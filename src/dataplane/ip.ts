@@ -1,0 +1,327 @@
+/** Layer 3 inside one namespace: sending, receiving, forwarding, delivering. The order of checks is the kernel's. */
+import type { Device, Netns } from '../model/netns.ts';
+import type { Step } from '../model/verdict.ts';
+import { type Address, formatAddress } from '../net/address.ts';
+import type { Packet } from '../net/packet.ts';
+import { formatPrefix } from '../net/prefix.ts';
+import { addSteps, type Cursor, cannotTell, doubt, lose, pass, type Stage } from './cursor.ts';
+import { runHooks } from './hooks.ts';
+import { isLocal, lookupRoute, type RouteResult, reversePathCheck, type SkippedRoute } from './routing.ts';
+import { untranslatedService } from './services.ts';
+import { formatSocket, listening } from './sockets.ts';
+import { decapsulate } from './tunnel.ts';
+import type { World } from './world.ts';
+
+type Found = Extract<RouteResult, { state: 'found' }>;
+
+/** ip_local_out(): a packet that starts here. */
+export function send(world: World, cursor: Cursor): readonly Stage[] {
+  const routed = findRoute(cursor, { src: cursor.packet.src });
+  if ('at' in routed) return [routed];
+  const { route } = routed;
+  const devices = outDevices(route);
+  return runHooks(world, routed.cursor, ['output'], devices).flatMap((result) => {
+    if ('at' in result) return [result];
+    // A changed mark or destination asks for the route anew (ip_route_me_harder).
+    const again = isChanged(cursor.packet, result.packet)
+      ? findRoute(result, { src: result.packet.src })
+      : { cursor: result, route };
+    return 'at' in again ? [again] : leave(world, again.cursor, again.route);
+  });
+}
+
+const isChanged = (before: Packet, after: Packet): boolean =>
+  before.dst.value !== after.dst.value || before.mark !== after.mark || before.src.value !== after.src.value;
+
+const outDevices = (found: Found): { outDevice?: string } =>
+  found.nexthop.device === undefined ? {} : { outDevice: found.nexthop.device };
+
+/** POSTROUTING, then out of the device; or around by the loopback device. */
+function leave(world: World, cursor: Cursor, found: Found): readonly Stage[] {
+  const local = found.route.type === 'local';
+  const deviceName = local ? 'lo' : found.nexthop.device;
+  if (deviceName === undefined) {
+    return [
+      cannotTell(cursor, 'route', 'the route names no device', {
+        facts: { what: 'a route without device' },
+        sources: [found.route.source],
+      }),
+    ];
+  }
+  const inDevice = cursor.inDevice === undefined ? {} : { inDevice: cursor.inDevice };
+  return runHooks(world, cursor, ['postrouting'], { outDevice: deviceName, ...inDevice }).map((result) => {
+    if ('at' in result) return result;
+    if (local) {
+      const lo = world.device(result.netns, 'lo');
+      return lo === undefined
+        ? cannotTell(result, 'route', 'the loopback device was not recorded', {
+            facts: { what: `devices of ${result.netns.id}` },
+          })
+        : { at: 'ip-in', cursor: { ...result, inDevice: 'lo' }, device: lo };
+    }
+    return {
+      at: 'transmit',
+      cursor: result,
+      device: deviceName,
+      nextHop: found.nexthop.gateway ?? result.packet.dst,
+    };
+  });
+}
+
+interface RouteQuery {
+  readonly src?: Address;
+  readonly iif?: string;
+}
+
+/** Routing with its failures turned into ends. */
+function findRoute(
+  cursor: Cursor,
+  query: RouteQuery,
+): { readonly cursor: Cursor; readonly route: Found } | Stage {
+  const { packet, netns } = cursor;
+  const result = lookupRoute(netns, { dst: packet.dst, mark: packet.mark, ...query });
+  const dst = formatAddress(packet.dst);
+  if (result.state === 'unknown') {
+    return cannotTell(cursor, 'route', `the route to ${dst} cannot be told: ${result.why}`, {
+      facts: { what: `routes of ${netns.id}` },
+    });
+  }
+  if (result.state === 'none') {
+    return lose(
+      cursor,
+      'route',
+      'no-route',
+      `${netns.id} has no route to ${dst}${skippedText(result.skipped)}`,
+      {
+        facts: { destination: dst },
+        sources: result.skipped.map((skipped) => skipped.route.source),
+      },
+    );
+  }
+  if (result.state === 'refused') return refusedRoute(cursor, result, dst);
+  const { route, nexthop } = result;
+  const via = nexthop.gateway === undefined ? '' : ` via ${formatAddress(nexthop.gateway)}`;
+  const text =
+    route.type === 'local'
+      ? `${dst} is local`
+      : `route ${route.dst.length === 0 ? 'default' : formatPrefix(route.dst)}${via} dev ${nexthop.device ?? '?'}`;
+  const facts = {
+    prefix: formatPrefix(route.dst),
+    device: nexthop.device ?? '',
+    ...(nexthop.gateway === undefined ? {} : { gateway: formatAddress(nexthop.gateway) }),
+  };
+  return {
+    cursor: route.type === 'local' ? cursor : pass(cursor, 'route', text, { sources: [route.source], facts }),
+    route: result,
+  };
+}
+
+const skippedText = (skipped: readonly SkippedRoute[]): string =>
+  skipped.length === 0
+    ? ''
+    : ` (${skipped.map((s) => `the one by ${s.device} is unusable: ${s.why}`).join('; ')})`;
+
+function refusedRoute(
+  cursor: Cursor,
+  result: Extract<RouteResult, { state: 'refused' }>,
+  dst: string,
+): Stage {
+  const { route, rule, type } = result;
+  const prefix = route === undefined ? `rule ${rule?.priority ?? '?'}` : formatPrefix(route.dst);
+  const source = route?.source ?? rule?.source;
+  return lose(cursor, 'route', 'route-blackhole', `${cursor.netns.id} has a ${type} route ${prefix}`, {
+    facts: { type, destination: dst, prefix },
+    ...(source === undefined ? {} : { sources: [source] }),
+  });
+}
+
+/** ip_rcv(): PREROUTING, the routing decision, then INPUT or forwarding. */
+export function ipIn(world: World, cursor: Cursor, device: Device, physIn?: string): readonly Stage[] {
+  const arrived: Cursor = { ...cursor, inDevice: cursor.inDevice ?? device.name };
+  const devices = { inDevice: device.name, ...(physIn === undefined ? {} : { physIn }) };
+  return runHooks(world, arrived, ['prerouting'], devices).flatMap((result) =>
+    'at' in result ? [result] : decide(world, result, device),
+  );
+}
+
+function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] {
+  const { netns, packet } = cursor;
+  // Packets that come by the loopback device were checked when they were sent.
+  const checked = device.kind === 'loopback' ? cursor : checkSource(cursor, device);
+  if ('at' in checked) return [checked];
+  const local = isLocal(netns, packet.dst);
+  if (local === 'unknown') {
+    return [
+      cannotTell(checked, 'route', `local addresses of ${netns.id} are not known`, {
+        facts: { what: `routes of ${netns.id}` },
+      }),
+    ];
+  }
+  if (local) {
+    return runHooks(world, checked, ['input'], { inDevice: device.name }).map((result) =>
+      'at' in result ? result : { at: 'deliver', cursor: result, device: device.name },
+    );
+  }
+  return forward(world, checked, device);
+}
+
+/** fib_validate_source(): martians and the reverse-path filter. */
+function checkSource(cursor: Cursor, device: Device): Cursor | Stage {
+  const { netns, packet } = cursor;
+  const result = reversePathCheck(netns, packet, device.name);
+  switch (result.state) {
+    case 'pass':
+      return cursor;
+    case 'unknown':
+      return doubt(cursor, 'route', `whether ${netns.id} accepts the source cannot be told: ${result.why}`, {
+        facts: { what: `rp_filter of ${netns.id}` },
+      });
+    case 'martian':
+      return lose(cursor, 'route', 'martian-source', result.why, {
+        facts: { device: device.name, src: formatAddress(packet.src) },
+        sources: result.sources,
+      });
+    case 'fail':
+      return lose(cursor, 'route', 'rp-filter', result.why, { facts: result.facts, sources: result.sources });
+  }
+}
+
+function forward(world: World, cursor: Cursor, device: Device): readonly Stage[] {
+  const { netns, packet } = cursor;
+  const allowed = forwards(netns, device.name, packet.dst.family);
+  if (allowed.state === 'no') {
+    return [
+      lose(cursor, 'route', 'ip-forward-off', `${netns.id} does not forward: ${allowed.sysctl} = 0`, {
+        facts: { sysctl: allowed.sysctl, device: device.name },
+        sources: [{ kind: 'file', file: `nodes/${netns.id}/sysctl.txt`, text: `${allowed.sysctl} = 0` }],
+      }),
+    ];
+  }
+  const known =
+    allowed.state === 'yes'
+      ? cursor
+      : doubt(cursor, 'route', `whether ${netns.id} forwards is not known: ${allowed.why}`, {
+          facts: { what: `sysctls of ${netns.id}` },
+        });
+  if (packet.ttl <= 1) {
+    return [lose(known, 'route', 'ttl-exceeded', 'the time to live is used up', { facts: {} })];
+  }
+  const routed = findRoute(
+    { ...known, packet: { ...packet, ttl: packet.ttl - 1 } },
+    { src: packet.src, iif: device.name },
+  );
+  if ('at' in routed) return [routed];
+  const tooBig = exceedsMtu(world, routed.cursor, routed.route);
+  if (tooBig !== undefined) return [tooBig];
+  const untranslated = untranslatedService(world, routed.cursor);
+  const devices = { inDevice: device.name, ...outDevices(routed.route) };
+  return runHooks(world, routed.cursor, ['forward'], devices).flatMap((result) => {
+    if ('at' in result) return [result];
+    // Only a packet that no rule refuses tells that the Service's rules are missing.
+    if (untranslated !== undefined) return [lose(result, 'nat', ...untranslated)];
+    return leave(world, result, routed.route);
+  });
+}
+
+type Forwards =
+  | { readonly state: 'yes' }
+  | { readonly state: 'no'; readonly sysctl: string }
+  | { readonly state: 'unknown'; readonly why: string };
+
+/** IN_DEV_FORWARD of the device a packet came by. Writing ip_forward sets all of them, so the device's own key decides. */
+function forwards(netns: Netns, device: string, family: 4 | 6): Forwards {
+  if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
+  const { value } = netns.sysctls;
+  const general = family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding';
+  if (value.get(general) === '0') return { state: 'no', sysctl: general };
+  const own = `net.ipv${family}.conf.${device.replaceAll('.', '/')}.forwarding`;
+  // IPv6 looks at conf/all alone for forwarding between devices (ip6_forward).
+  if (family === 4 && value.get(own) === '0') return { state: 'no', sysctl: own };
+  if (value.get(general) === undefined && value.get(own) === undefined)
+    return { state: 'unknown', why: `${general} is not in the list` };
+  return { state: 'yes' };
+}
+
+/** ip_exceeds_mtu() in ip_forward(): before the FORWARD hook; a DF packet is answered with ICMP 3/4. */
+function exceedsMtu(world: World, cursor: Cursor, found: Found): Stage | undefined {
+  const { packet } = cursor;
+  const device = world.device(cursor.netns, found.nexthop.device ?? '');
+  if (device === undefined) return undefined;
+  const mtu = Math.min(device.mtuBytes, found.route.mtuBytes ?? Number.POSITIVE_INFINITY);
+  if (packet.lengthBytes <= mtu || (!packet.df && packet.src.family === 4)) return undefined;
+  return lose(
+    cursor,
+    'mtu',
+    'mtu-exceeded',
+    `${packet.lengthBytes} bytes do not fit ${device.name} (MTU ${mtu})`,
+    {
+      facts: {
+        device: device.name,
+        mtu: String(mtu),
+        size: String(packet.lengthBytes),
+        answers: 'icmp',
+        node: cursor.netns.node,
+      },
+      sources: [device.source],
+    },
+  );
+}
+
+/** A packet for this namespace: a tunnel opens it, a socket takes it, or nobody does. */
+export function deliver(cursor: Cursor, device: string): readonly Stage[] {
+  const { packet, netns } = cursor;
+  if (packet.inner !== undefined) return [decapsulate(cursor)];
+  if (packet.protocol === 'icmp' || packet.protocol === 'icmpv6') return [accept(cursor, 'echo is answered')];
+  // Replies and data of a connection that exists need no listener; only its first packet does.
+  if (packet.flags?.ack === true) return [accept(cursor, 'the connection takes it')];
+  const found = listening(netns, packet, device);
+  const wants = `${packet.protocol}/${packet.dstPort}`;
+  switch (found.state) {
+    case 'yes':
+      return [
+        accept(
+          pass(cursor, 'deliver', `${formatSocket(found.socket)} listens`, {
+            sources: [found.socket.source],
+          }),
+        ),
+      ];
+    case 'no':
+      return [
+        lose(cursor, 'deliver', 'not-listening', `nothing listens on ${wants}`, {
+          facts: { port: wants },
+          sources: [{ kind: 'file', file: `${socketFile(netns)}`, text: `no entry for ${wants}` }],
+        }),
+      ];
+    case 'elsewhere':
+      return [
+        lose(
+          cursor,
+          'deliver',
+          found.loopbackOnly ? 'loopback-only' : 'not-listening',
+          `${found.sockets.map(formatSocket).join(', ')} listens, nothing on ${formatAddress(packet.dst)}:${packet.dstPort}`,
+          {
+            facts: { port: wants, listening: found.sockets.map(formatSocket).join(', ') },
+            sources: found.sockets.map((socket) => socket.source),
+          },
+        ),
+      ];
+    case 'unknown':
+      return [
+        accept(
+          doubt(cursor, 'deliver', `whether anything listens on ${wants} is not known: ${found.why}`, {
+            facts: { what: `sockets of ${netns.id}` },
+          }),
+        ),
+      ];
+  }
+}
+
+const socketFile = (netns: Netns): string =>
+  netns.pod === undefined
+    ? `nodes/${netns.node}/ss.txt`
+    : `nodes/${netns.node}/pods/${netns.pod.namespace}_${netns.pod.name}/ss.txt`;
+
+function accept(cursor: Cursor, text?: string): Stage {
+  const steps: Step[] = text === undefined ? [] : [{ kind: 'deliver', action: 'pass', text }];
+  return { at: 'end', cursor: addSteps(cursor, steps), end: { kind: 'delivered' } };
+}

@@ -1,0 +1,169 @@
+/** Indexes over a snapshot that the walk needs: who owns an address, what is at the other end of a cable. */
+
+import type { Node, Pod, Service } from '../model/cluster.ts';
+import { orElse } from '../model/known.ts';
+import type { Device, Netns } from '../model/netns.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { type Address, formatAddress, sameAddress } from '../net/address.ts';
+import { contains } from '../net/prefix.ts';
+
+/** A device inside one namespace. */
+export interface Port {
+  readonly netns: Netns;
+  readonly device: Device;
+}
+
+/** Who should have an address, by the API's objects (declared) or by a device that carries it (observed). */
+export interface Owner {
+  /** Id of the network namespace, recorded or not. */
+  readonly netnsId: string;
+  readonly node: string;
+  readonly pod?: Pod;
+}
+
+export class World {
+  readonly snapshot: Snapshot;
+  readonly #devices = new Map<string, ReadonlyMap<string, Device>>();
+  readonly #owners = new Map<string, Owner[]>();
+  readonly #services = new Map<string, Service>();
+
+  constructor(snapshot: Snapshot) {
+    this.snapshot = snapshot;
+    for (const pod of orElse(snapshot.cluster.pods, [])) {
+      if (pod.hostNetwork || pod.phase === 'Succeeded' || pod.phase === 'Failed') continue;
+      for (const a of pod.addresses) {
+        this.#own(a, { netnsId: podNetnsId(pod.node, pod.namespace, pod.name), node: pod.node, pod });
+      }
+    }
+    for (const node of orElse(snapshot.cluster.nodes, [])) {
+      for (const a of node.internalAddresses) this.#own(a, { netnsId: node.name, node: node.name });
+    }
+    for (const service of orElse(snapshot.cluster.services, [])) {
+      for (const a of service.clusterIps) this.#services.set(formatAddress(a), service);
+    }
+  }
+
+  #own(a: Address, owner: Owner): void {
+    const key = formatAddress(a);
+    const owners = this.#owners.get(key);
+    if (owners === undefined) this.#owners.set(key, [owner]);
+    else owners.push(owner);
+  }
+
+  netns(id: string): Netns | undefined {
+    return this.snapshot.netns.get(id);
+  }
+
+  node(name: string): Node | undefined {
+    return orElse(this.snapshot.cluster.nodes, []).find((node) => node.name === name);
+  }
+
+  /** Devices of a namespace by name; empty where they were not recorded (ask netns.devices for the reason). */
+  devices(netns: Netns): ReadonlyMap<string, Device> {
+    let map = this.#devices.get(netns.id);
+    if (map === undefined) {
+      map = new Map(orElse(netns.devices, []).map((device) => [device.name, device]));
+      this.#devices.set(netns.id, map);
+    }
+    return map;
+  }
+
+  device(netns: Netns, name: string): Device | undefined {
+    return this.devices(netns).get(name);
+  }
+
+  /** Pods and nodes that the API says have this address. More than one is a conflict. */
+  owners(a: Address): readonly Owner[] {
+    return this.#owners.get(formatAddress(a)) ?? [];
+  }
+
+  service(a: Address): Service | undefined {
+    return this.#services.get(formatAddress(a));
+  }
+
+  /** The node whose pod CIDR or devices hold the address: the place a route to it should lead to. */
+  nodeFor(a: Address): string | undefined {
+    const owner = this.owners(a)[0];
+    if (owner !== undefined) return owner.node;
+    for (const netns of this.nodeNamespaces()) if (this.carries(netns, a)) return netns.node;
+    return undefined;
+  }
+
+  /** The only node whose pod CIDR holds the address; Flannel and Calico give tunnel devices addresses of their node's block. */
+  nodeByPodCidr(a: Address): string | undefined {
+    const owners = orElse(this.snapshot.cluster.nodes, []).filter((node) =>
+      node.podCidrs.some((cidr) => contains(cidr, a)),
+    );
+    return owners.length === 1 ? owners[0]?.name : undefined;
+  }
+
+  nodeNamespaces(): Netns[] {
+    return [...this.snapshot.netns.values()].filter((netns) => netns.pod === undefined);
+  }
+
+  /** True if a device of the namespace has the address. */
+  carries(netns: Netns, a: Address): boolean {
+    for (const device of this.devices(netns).values()) {
+      if (device.addresses.some((own) => sameAddress(own.address, a))) return true;
+    }
+    return false;
+  }
+
+  /** The other end of a veth pair, matched by both interface indexes between a node and its pods. */
+  peer(port: Port): Port | undefined {
+    const { netns, device } = port;
+    if (device.kind !== 'veth' || device.peerIndex === undefined) return undefined;
+    for (const other of this.#pairCandidates(netns)) {
+      for (const candidate of this.devices(other).values()) {
+        if (
+          candidate.kind === 'veth' &&
+          candidate.index === device.peerIndex &&
+          candidate.peerIndex === device.index &&
+          // Indexes repeat between namespaces: two NICs of different nodes may match by chance, a pod and its node not.
+          (other.pod === undefined) !== (netns.pod === undefined)
+        ) {
+          return { netns: other, device: candidate };
+        }
+      }
+    }
+    return undefined;
+  }
+
+  #pairCandidates(netns: Netns): Netns[] {
+    if (netns.pod !== undefined) {
+      const node = this.netns(netns.node);
+      return node === undefined ? [] : [node];
+    }
+    return [...this.snapshot.netns.values()].filter(
+      (other) => other.pod !== undefined && other.node === netns.node,
+    );
+  }
+
+  /** The device that a node reaches its peers by: it carries the node's own address. */
+  underlay(netns: Netns): Device | undefined {
+    const own = this.node(netns.node)?.internalAddresses ?? [];
+    for (const device of this.devices(netns).values()) {
+      if (device.addresses.some((a) => own.some((o) => sameAddress(o, a.address)))) return device;
+    }
+    return undefined;
+  }
+
+  /** Every node's NIC on the underlay except the given namespace's own: assumed to share one network. */
+  underlayStations(except: Netns): Port[] {
+    const stations: Port[] = [];
+    for (const netns of this.nodeNamespaces()) {
+      if (netns.id === except.id) continue;
+      for (const device of this.devices(netns).values()) {
+        if (isNic(device) && this.peer({ netns, device }) === undefined && device.master === undefined)
+          stations.push({ netns, device });
+      }
+    }
+    return stations;
+  }
+}
+
+/** A device that leads out of what the snapshot shows: a NIC, or a veth whose other end is the host's. */
+export const isNic = (device: Device): boolean => device.kind === 'ether' || device.kind === 'veth';
+
+export const podNetnsId = (node: string, namespace: string, name: string): string =>
+  `${node}/${namespace}_${name}`;

@@ -1,0 +1,106 @@
+/** From evidence to ranked causes for one flow. */
+import { World } from '../dataplane/world.ts';
+import type { Diagnosis } from '../model/diagnosis.ts';
+import type { Finding } from '../model/finding.ts';
+import type { Flow } from '../model/flow.ts';
+import type { Gap } from '../model/gap.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import type { Verdict } from '../model/verdict.ts';
+import { candidates, nameNotFound } from './candidates.ts';
+import { dnsFlow, type Investigation, investigate } from './investigate.ts';
+import type { Probed } from './probed.ts';
+
+export interface DiagnoseInput {
+  readonly snapshot: Snapshot;
+  readonly flow: Flow;
+  readonly findings: readonly Finding[];
+  readonly probed?: Probed;
+  /** Names that were asked for and do not exist, if the destination was a host name. */
+  readonly notFound?: readonly string[];
+  readonly durationMs: number;
+}
+
+export function diagnose(input: DiagnoseInput): Diagnosis {
+  const world = new World(input.snapshot);
+  if (input.notFound !== undefined) return unresolvable(world, input, input.notFound);
+  const main = investigate(world, input.flow);
+  const dns = input.flow.hostName === undefined ? undefined : askName(world, input.flow);
+  // A flow by name fails with its name: the query is its first leg.
+  const decisive = dns !== undefined && dns.verdict.answer === 'unreachable' ? dns : main;
+  const settled = settle(decisive.verdict, input.probed, decisive === dns);
+  const causes =
+    settled.answer === 'reachable'
+      ? []
+      : candidates(world, {
+          investigation: { ...decisive, verdict: settled },
+          findings: input.findings,
+          isName: decisive === dns,
+          ...(input.probed === undefined ? {} : { probed: input.probed }),
+        });
+  const verdict: Verdict = { ...settled, flow: input.flow };
+  return {
+    verdict,
+    causes,
+    gaps: mergeGaps(verdict.gaps, input.snapshot, input.flow),
+    probes: input.probed?.results ?? [],
+    durationMs: input.durationMs,
+  };
+}
+
+function askName(world: World, flow: Flow): Investigation | undefined {
+  const query = dnsFlow(world, flow);
+  return query === undefined ? undefined : investigate(world, query);
+}
+
+function unresolvable(world: World, input: DiagnoseInput, asked: readonly string[]): Diagnosis {
+  const query = askName(world, input.flow);
+  const verdict: Verdict = {
+    flow: input.flow,
+    answer: 'unreachable',
+    disposition: 'name-not-found',
+    trace: query?.verdict.trace ?? { forward: [], back: [] },
+    branches: [],
+    evidence: input.probed?.evidence ?? [],
+    gaps: [],
+  };
+  return {
+    verdict,
+    causes: nameNotFound(world, input.flow, asked),
+    gaps: input.snapshot.gaps,
+    probes: input.probed?.results ?? [],
+    durationMs: input.durationMs,
+  };
+}
+
+/**
+ * What really happened outweighs what should: a probe of the flow that failed makes it unreachable, one that passed makes
+ * it reachable, unless the walk names one backend of several, which a single probe may have missed.
+ */
+function settle(verdict: Verdict, probed: Probed | undefined, isName: boolean): Verdict {
+  if (probed === undefined) return verdict;
+  const evidence = [...verdict.evidence, ...probed.evidence];
+  if (probed.answer === 'unknown' || probed.answer === verdict.answer || isName)
+    return { ...verdict, evidence };
+  if (probed.answer === 'unreachable')
+    return { ...verdict, evidence, answer: 'unreachable', disposition: observed(verdict) };
+  const partial =
+    verdict.branches.some((b) => b.answer === 'reachable') &&
+    verdict.branches.some((b) => b.backend !== undefined);
+  if (verdict.answer === 'unreachable' && partial) return { ...verdict, evidence };
+  return { ...verdict, evidence, answer: 'reachable', disposition: 'delivered' };
+}
+
+/** The walk's own disposition where it had one; else only the loss is known. */
+const observed = (verdict: Verdict): Verdict['disposition'] =>
+  verdict.disposition === 'delivered' ? 'insufficient-info' : verdict.disposition;
+
+/** The snapshot's gaps that concern the nodes of the path, behind the walk's own. */
+function mergeGaps(own: readonly Gap[], snapshot: Snapshot, flow: Flow): readonly Gap[] {
+  const names = [flow.src, flow.dst].flatMap((end) =>
+    end.kind === 'pod' ? [`${end.namespace}_${end.name}`] : end.kind === 'node' ? [end.name] : [],
+  );
+  const related = snapshot.gaps.filter(
+    (gap) => names.some((name) => gap.where.includes(name)) || gap.where.startsWith('cluster'),
+  );
+  return [...own, ...related.filter((gap) => !own.some((o) => o.what === gap.what))];
+}
