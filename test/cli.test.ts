@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bundledEntry } from '../src/system/entry.ts';
 import { exec } from '../src/system/exec.ts';
@@ -44,6 +45,29 @@ describe('usage errors', () => {
       why: expect.stringContaining('nothing-like-it'),
     });
     expect({ code, stderr }).toEqual({ code: 3, stderr: '' });
+  });
+});
+
+describe('bad snapshots', () => {
+  const write = (name: string, content: string | Buffer) => {
+    writeFileSync(join(dir, name), content);
+    return join(dir, name);
+  };
+
+  it.each<[string, () => string]>([
+    ['a path that does not exist', () => join(dir, 'nowhere.tar.gz')],
+    ['a text file', () => write('notes.txt', 'hello\n')],
+    ['an empty file', () => write('empty.tar.gz', '')],
+    ['a truncated archive', () => write('cut.tar.gz', gzipSync(Buffer.alloc(4096, 7)).subarray(0, 20))],
+    ['a folder that holds no snapshot', () => dir],
+    ['a wrong schema version', () => join(write('podpath.json', '{"schema": 999}'), '..')],
+  ])('%s: what, where, why, what to do, and code 3', async (_name, path) => {
+    const { code, stdout, stderr } = await podpath(['snapshot', 'show', path()]);
+    expect({ code, stdout }).toEqual({ code: 3, stdout: '' });
+    const lines = stderr.trimEnd().split('\n');
+    expect(lines[0]).toMatch(/^podpath: /);
+    expect(lines.slice(1).map((line) => line.split(':')[0]?.trim())).toEqual(['where', 'why', 'do']);
+    expect(stderr).not.toMatch(/^\s+at /m);
   });
 });
 

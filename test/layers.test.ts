@@ -69,9 +69,9 @@ const rooms: Readonly<Record<string, Room>> = {
     because: 'makes the network to be diagnosed: it must not use the diagnosis, or both could err alike',
   },
   collect: {
-    imports: [...knowledge, 'parse', 'system', 'lab', 'cni'],
+    imports: [...knowledge, 'parse', 'report', 'system', 'lab', 'cni', 'probe'],
     io: true,
-    because: 'sources to snapshots; judges nothing, so no checks and no diagnosis',
+    because: 'sources to snapshots, probe results among them; judges nothing, so no checks and no diagnosis',
   },
   probe: {
     imports: [...knowledge, 'parse', 'system', 'lab'],

@@ -7,10 +7,17 @@ import { configureOutput, handleSignals, type When } from './context.ts';
 import * as demo from './demo.ts';
 import * as doctor from './doctor.ts';
 import { reportError } from './errors.ts';
+import * as snapshot from './snapshot.ts';
 import * as version from './version.ts';
 
 /** Every command, in the order of the help. */
-const commands: readonly { register(program: Command): void }[] = [demo, doctor, completion, version];
+const commands: readonly { register(program: Command): void }[] = [
+  snapshot,
+  demo,
+  doctor,
+  completion,
+  version,
+];
 
 function createProgram(name: string): Command {
   const program = new Command(name)
