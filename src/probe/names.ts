@@ -13,7 +13,7 @@ export function candidateNames(flow: Flow, resolver: Resolver): string[] {
   return [`${flow.dst.name}.${flow.dst.namespace}.svc.${clusterDomain(resolver)}`];
 }
 
-export function expandName(name: string, resolver: Resolver): string[] {
+function expandName(name: string, resolver: Resolver): string[] {
   if (name.endsWith('.')) return [name.slice(0, -1)];
   const searched = resolver.search.map((domain) => `${name}.${domain.replace(/\.$/, '')}`);
   const dots = name.split('.').length - 1;

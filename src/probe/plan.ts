@@ -39,14 +39,15 @@ export interface PlannedProbe {
 }
 
 /** Below one second, so that the whole ladder ends in 1.3 s with the agents' start-up; a lab answers in a few ms. */
-export const probeTimeoutMs = 900;
+const probeTimeoutMs = 900;
 
 /** Enough segments that a path which loses full-size packets cannot pass it with the handshake's small ones. */
-export const transferBytes = 100_000;
+const transferBytes = 100_000;
 
 /** Backends of a Service that are probed one by one, and connections to its address: each may reach another one. */
 const maxBackends = 4;
 const connectsPerBackend = 2;
+const maxReturns = 2;
 
 /** The probes for a flow. Empty if the source has no namespace in the snapshot to send from. */
 export function planProbes(flow: Flow, snapshot: Snapshot): PlannedProbe[] {
@@ -59,7 +60,7 @@ export function planProbes(flow: Flow, snapshot: Snapshot): PlannedProbe[] {
     ...backends.flatMap((backend) => backendProbes(sender, backend)),
     ...serviceProbes(sender, backends),
     ...dnsProbes(sender),
-    ...(backends[0] === undefined ? [] : peerProbes(sender, backends[0])),
+    ...peerProbes(sender, backends),
   ];
 }
 
@@ -113,14 +114,14 @@ function transferProbes(sender: Sender, dst: string, port: number): PlannedProbe
   );
 }
 
-/** One datagram that fills a packet. UDP and ICMP headers have the same 8 bytes. */
+/** One datagram that fills a packet (UDP and ICMP headers have the same 8 bytes). DNS servers take no padding. */
 function datagramProbe(
   sender: Sender,
   dst: string,
   port: number,
   packetBytes: number | undefined,
 ): PlannedProbe[] {
-  if (packetBytes === undefined) return [];
+  if (packetBytes === undefined || port === 53) return [];
   return [
     probe(sender, 'transfer', { kind: 'udp', dst, port, sizeBytes: echoPayloadBytes(dst, packetBytes) }),
   ];
@@ -165,16 +166,27 @@ function dnsProbes(sender: Sender): PlannedProbe[] {
   });
 }
 
-/** Below and behind the flow: the two nodes between themselves, and the way back. */
-function peerProbes(sender: Sender, backend: Backend): PlannedProbe[] {
+/** Below and behind the flow: its nodes between themselves, and the way back from the first ends of it. */
+function peerProbes(sender: Sender, backends: readonly Backend[]): PlannedProbe[] {
   const { flow, snapshot, netns } = sender;
-  const peer = flow.dst.kind === 'service' ? podAt(snapshot, backend.address) : podOrNode(sender);
-  const peerNetns = peer && netnsOf(snapshot, peer);
-  if (peer === undefined || peerNetns === undefined || peerNetns.id === netns.id) return [];
-  const back: Sender = { ...sender, netns: peerNetns, src: labelOf(peer) ?? peerNetns.node };
-  const probes = [probe(back, 'return-ping', { kind: 'icmp', dst: formatAddress(flow.src.address) })];
-  if (peerNetns.node !== netns.node) probes.push(...nodeProbes(sender, peerNetns.node));
-  return probes;
+  const peers = backends.flatMap((backend) => {
+    const endpoint = flow.dst.kind === 'service' ? podAt(snapshot, backend.address) : podOrNode(sender);
+    const place = endpoint && netnsOf(snapshot, endpoint);
+    return endpoint === undefined || place === undefined || place.id === netns.id
+      ? []
+      : [{ endpoint, place }];
+  });
+  const nodes = [...new Set(peers.map(({ place }) => place.node))].filter((node) => node !== netns.node);
+  // Each one costs an agent of its own; a way back from another node says more than one from the same.
+  const isNear = (place: Netns) => (place.node === netns.node ? 1 : 0);
+  const senders = peers.toSorted((a, b) => isNear(a.place) - isNear(b.place)).slice(0, maxReturns);
+  const back = senders.map(({ endpoint, place }) =>
+    probe({ ...sender, netns: place, src: labelOf(endpoint) ?? place.node }, 'return-ping', {
+      kind: 'icmp',
+      dst: formatAddress(flow.src.address),
+    }),
+  );
+  return [...back, ...nodes.flatMap((node) => nodeProbes(sender, node))];
 }
 
 function podOrNode({ flow, snapshot }: Sender): Endpoint | undefined {

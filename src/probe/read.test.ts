@@ -84,6 +84,24 @@ describe('the answer of the probes', () => {
       /too big \(mtu = 1450\)/,
     ],
     [
+      'a transfer without its handshake',
+      flow,
+      [result({}), bulk({ outcome: 'timeout', output: 'no answer to the SYN in 900 ms' })],
+      'unreachable',
+      /^1 of 2 tries failed/,
+    ],
+    [
+      'a UDP server silent to much',
+      { ...flow, protocol: 'udp' },
+      [
+        result({ kind: 'udp' }),
+        result({ kind: 'udp', sizeBytes: 1422, outcome: 'timeout' }),
+        ping({ df: true, sizeBytes: 1450 }),
+      ],
+      'reachable',
+      /UDP datagram .* was answered/,
+    ],
+    [
       'a silent UDP server',
       { ...flow, protocol: 'udp' },
       [result({ kind: 'udp', outcome: 'timeout' })],

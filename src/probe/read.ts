@@ -35,7 +35,7 @@ export function readProbes(flow: Flow, results: readonly ProbeResult[]): ProbeRe
   return { ...(dns?.answer === 'unreachable' ? dns : path), evidence };
 }
 
-export const probeEvidence = (result: ProbeResult): Evidence => ({
+const probeEvidence = (result: ProbeResult): Evidence => ({
   how: 'probed',
   statement: sentence(result),
   source: { kind: 'command', command: result.command, output: result.output },
@@ -51,18 +51,29 @@ function judgePath(flow: Flow, own: readonly ProbeResult[]): Judgement {
     if (sized !== undefined) return sized;
   }
   const tries = toDst.filter((result) => result.kind === flow.protocol && result.port === flow.dstPort);
-  const small = judgeSmall(flow, tries.filter(isSmall));
+  const small = judgeSmall(
+    flow,
+    tries.filter((result) => isSmall(result) || endedBeforeBulk(result)),
+  );
   if (small.answer !== 'reachable' || flow.protocol === 'icmp' || flow.sizeBytes !== undefined) return small;
   return (
     judgeLarge(
       flow,
-      tries.filter((result) => !isSmall(result)),
+      tries.filter((result) => !isSmall(result) && !endedBeforeBulk(result)),
       toDst,
     ) ?? small
   );
 }
 
 const isSmall = (result: ProbeResult): boolean => result.sizeBytes === 0;
+
+/** A transfer whose handshake failed says nothing about sizes: behind a Service it may have got the one bad backend. */
+const endedBeforeBulk = (result: ProbeResult): boolean =>
+  result.kind === 'tcp' &&
+  !isSmall(result) &&
+  (result.outcome === 'refused' ||
+    result.outcome === 'unreachable' ||
+    (result.outcome === 'timeout' && /no answer to the SYN|connection timed out/i.test(result.output)));
 
 /** A probe that could not be made (`error`) says nothing. */
 const failed = (result: ProbeResult): boolean => result.outcome !== 'ok' && result.outcome !== 'error';
@@ -89,7 +100,9 @@ function judgeLarge(
   toDst: readonly ProbeResult[],
 ): Judgement | undefined {
   const stalled = transfers.find((result) => result.outcome === 'timeout' || result.outcome === 'too-big');
-  if (stalled !== undefined)
+  const pingPasses = toDst.some((result) => result.df === true && result.outcome === 'ok');
+  // A UDP server may stay silent to a large datagram that it got: a ping of that size is the witness.
+  if (stalled !== undefined && !(flow.protocol === 'udp' && pingPasses))
     return { answer: 'unreachable', because: `small packets pass, but ${sentence(stalled)}` };
   const passes = transfers.some((result) => result.outcome === 'ok');
   // Only a transfer decides: firewalls that drop large pings are common, and TCP does not need them.
@@ -125,7 +138,7 @@ function judgeDns(hostName: string, own: readonly ProbeResult[]): Judgement | un
 }
 
 /** One probe as a sentence without its final stop. */
-export function sentence(result: ProbeResult): string {
+function sentence(result: ProbeResult): string {
   switch (result.kind) {
     case 'icmp':
       return pingSentence(result);

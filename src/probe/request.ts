@@ -34,7 +34,7 @@ export type ProbeRequest =
       readonly transport: 'udp' | 'tcp';
     });
 
-export const defaultTimeoutMs = 1_000;
+const defaultTimeoutMs = 1_000;
 export const timeoutOf = (request: ProbeRequest): number => request.timeoutMs ?? defaultTimeoutMs;
 
 const isIpv6 = (text: string): boolean => parseAddress(text)?.family === 6;

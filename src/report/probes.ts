@@ -10,16 +10,39 @@ interface Row {
   readonly results: readonly ProbeResult[];
 }
 
+/** Rows shown without -v: what fails comes first when there are more. */
+const maxRows = 12;
+
 export function probeLines(probes: readonly ProbeResult[], style: Style, answer: Answer): string[] {
-  if (probes.length === 0) return [];
-  const tried = probes.filter((probe) => probe.outcome !== 'error');
+  const tried = probes.filter((probe) => probe.outcome !== 'error' && !isSearchMiss(probe, probes));
+  if (tried.length === 0) return [];
   const passed = tried.filter(passes).length;
   const title = `${heading(style, 'Probes')}  ${passed} of ${tried.length} passed`;
   if (answer === 'reachable' && passed === tried.length && !style.verbose) return [title];
   const rows = rowsOf(style.verbose ? probes : tried, style);
-  const what = Math.max(...rows.map((row) => row.what.length));
-  const ends = Math.min(columns(style) - what - 30, Math.max(...rows.map((row) => row.ends.length)));
-  return [title, ...rows.flatMap((row) => rowLines(row, { what, ends }, style))];
+  const shown = style.verbose || rows.length <= maxRows ? rows : worstFirst(rows).slice(0, maxRows);
+  const what = Math.max(...shown.map((row) => row.what.length));
+  const ends = Math.min(columns(style) - what - 30, Math.max(...shown.map((row) => row.ends.length)));
+  const hidden = rows.length - shown.length;
+  return [
+    title,
+    ...shown.flatMap((row) => rowLines(row, { what, ends }, style)),
+    ...(hidden === 0 ? [] : [style.tint('dim', `  ${hidden} more with -v`)]),
+  ];
+}
+
+const worstFirst = (rows: readonly Row[]): Row[] => {
+  const fails = (row: Row) => (row.results.every(passes) ? 1 : 0);
+  return rows.toSorted((a, b) => fails(a) - fails(b));
+};
+
+/** A name of the search list that does not exist is no failure where another one of the list does. */
+function isSearchMiss(probe: ProbeResult, probes: readonly ProbeResult[]): boolean {
+  if (probe.outcome !== 'ok' || probe.dns === undefined || probe.dns.answers.length > 0) return false;
+  const { server } = probe.dns;
+  return probes.some(
+    (other) => other.src === probe.src && other.dns?.server === server && other.dns.answers.length > 0,
+  );
 }
 
 function rowsOf(probes: readonly ProbeResult[], style: Style): Row[] {

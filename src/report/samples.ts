@@ -13,7 +13,7 @@ export const web1 = {
   name: 'web-1',
   address: address('10.244.1.5'),
 } as const;
-export const api2 = {
+const api2 = {
   kind: 'pod',
   namespace: 'shop',
   name: 'api-2',

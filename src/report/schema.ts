@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 
-export const apiVersion = 'podpath.dev/v1alpha1';
+const apiVersion = 'podpath.dev/v1alpha1';
 
 const text = (description: string) => z.string().describe(description);
 const optional = <T extends z.ZodType>(type: T) => z.exactOptional(type);

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Flow } from '../model/flow.ts';
 import { address } from '../net/address.ts';
+import { probeLines } from './probes.ts';
 import { apiService, blocked, clean, flow, gap, healthy, scanned, stalled, unsure, web1 } from './samples.ts';
 import { scanText } from './scan.ts';
 import { cell, plainStyle, type Style, wrap } from './style.ts';
@@ -76,6 +77,29 @@ it('keeps lines within the width, but for the answer and for commands', () => {
     const long = lines.filter((line) => line.length > widthColumns && !/repair|\$ |^ {2}ip netns/.test(line));
     expect(long).toEqual([]);
   }
+});
+
+it('shows failing probes first where there are many, and no misses of the search list', () => {
+  const [tcp] = blocked.probes;
+  if (tcp === undefined) throw new TypeError('the sample has probes');
+  const passing = Array.from({ length: 14 }, (_, n) => ({
+    ...tcp,
+    dst: `10.0.0.${n}`,
+    outcome: 'ok' as const,
+  }));
+  const dns = (answers: string[]) => ({
+    ...tcp,
+    kind: 'dns' as const,
+    dst: answers[0] ?? 'miss',
+    outcome: 'ok' as const,
+    dns: { server: '10.96.0.10', transport: 'udp' as const, rcode: 'NOERROR', answers },
+  });
+  const lines = probeLines([...passing, dns([]), dns(['10.96.1.2']), tcp], plainStyle, 'unreachable');
+  expect(lines[0]).toBe('Probes  15 of 16 passed');
+  expect(lines[1]).toMatch(/^ {2}x tcp .* no answer$/);
+  expect(lines).toHaveLength(1 + 12 + 1);
+  expect(lines.at(-1)).toBe('  4 more with -v');
+  expect(lines.join()).not.toContain('miss');
 });
 
 it('wraps and cuts', () => {

@@ -74,7 +74,7 @@ function doubt(verdict: Verdict, gaps: readonly Gap[]): string {
 }
 
 /** The branch whose trace people are shown: the one that the verdict's trace comes from. */
-export const brokenBranch = (verdict: Verdict): Branch | undefined =>
+const brokenBranch = (verdict: Verdict): Branch | undefined =>
   verdict.branches.find((branch) => branch.trace === verdict.trace && branch.broken !== undefined) ??
   verdict.branches.find((branch) => branch.answer === verdict.answer && branch.broken !== undefined);
 
