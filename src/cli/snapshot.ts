@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import type { Lab } from '../lab/lab.ts';
 import { PodpathError } from '../model/errors.ts';
-import { mapKnown } from '../model/known.ts';
 import {
   onInterrupt,
   out,
@@ -98,14 +97,8 @@ interface ShowFlags {
 async function show(path: string | undefined, flags: ShowFlags): Promise<void> {
   const { snapshotFromFiles } = await import('../collect/build.ts');
   const { summarize } = await import('../collect/summary.ts');
-  const { detectCni } = await import('../cni/detect.ts');
   const { files, origin } = await filesToShow(path, flags.lab);
-  const snapshot = snapshotFromFiles(files, origin);
-  const cni = mapKnown(detectCni(snapshot), ({ cni, tunnel, because }) => {
-    const via = tunnel === undefined ? 'no tunnel' : `${tunnel.kind} ${tunnel.device}`;
-    return `${cni.name} (${via}): ${because}`;
-  });
-  const summary = summarize(snapshot, files, cni);
+  const summary = summarize(snapshotFromFiles(files, origin), files);
   if (flags.output === 'json') {
     out(json('SnapshotSummary', summary));
     return;

@@ -1,5 +1,4 @@
 /** Files in memory -> Snapshot. The one way in: directories, archives and labs all come through here. */
-import { PodpathError } from '../model/errors.ts';
 import type { ProbeResult } from '../model/evidence.ts';
 import type { Gap } from '../model/gap.ts';
 import { type Known, known, unknown } from '../model/known.ts';
@@ -11,7 +10,7 @@ import { parseProbes } from '../parse/probes.ts';
 import type { SnapshotFiles } from './files.ts';
 import { findGaps } from './gaps.ts';
 import { clusterKind, netnsPath } from './layout.ts';
-import { manifestFile, parseManifest } from './manifest.ts';
+import { manifestFile, noManifest, parseManifest } from './manifest.ts';
 
 /**
  * `origin` names the snapshot in errors. Only podpath.json is parsed here; all else when it is first read.
@@ -20,7 +19,10 @@ import { manifestFile, parseManifest } from './manifest.ts';
 export function snapshotFromFiles(input: SnapshotFiles, origin: string): Snapshot {
   const { files } = input;
   const manifestText = files.get(manifestFile);
-  if (manifestText === undefined) throw noManifest(input, origin);
+  if (manifestText === undefined) {
+    const denied = input.unreadable.find((file) => file.path === manifestFile);
+    throw noManifest(origin, [...files.keys()], denied?.why);
+  }
   const manifest = parseManifest(manifestText, origin);
   const clusterFiles = new Map<string, string>();
   for (const [path, text] of files) {
@@ -85,26 +87,6 @@ function readProbes(files: ReadonlyMap<string, string>): {
   const [damaged] = gaps;
   const why = damaged === undefined ? 'no probes were recorded' : `${damaged.where}: ${damaged.why}`;
   return { results: unknown(why), gaps };
-}
-
-function noManifest({ files, unreadable }: SnapshotFiles, origin: string): PodpathError {
-  const denied = unreadable.find((file) => file.path === manifestFile);
-  const some = [...files.keys()].slice(0, 3).join(', ');
-  return new PodpathError({
-    code: denied === undefined ? 'snapshot/not-a-snapshot' : 'snapshot/no-permission',
-    what: denied === undefined ? 'not a podpath snapshot' : 'the snapshot cannot be read',
-    where: origin,
-    why:
-      denied !== undefined
-        ? `${manifestFile}: ${denied.why}`
-        : files.size === 0
-          ? 'it is empty'
-          : `it has no ${manifestFile} (it holds ${some}${files.size > 3 ? ', ...' : ''})`,
-    todo:
-      denied === undefined
-        ? 'Give the directory or archive that `podpath snapshot collect` wrote.'
-        : 'Make it readable or run podpath as its owner.',
-  });
 }
 
 function lazy<T>(compute: () => T): () => T {

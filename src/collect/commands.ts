@@ -68,7 +68,7 @@ export const collectCommands: readonly CollectCommand[] = [
 ];
 
 /** Offloads decide whether a tunnel's checksums and segments are right; `ethtool-<dev>.txt`, one a tunnel device. */
-export const ethtoolCommand: CollectCommand = {
+const ethtoolCommand: CollectCommand = {
   file: 'ethtool-*.txt',
   argv: ['ethtool', '-k', 'DEVICE'],
   scope: 'node',

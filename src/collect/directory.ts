@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { mapLimit } from '../system/exec.ts';
 import { FileCollector, type SnapshotFiles } from './files.ts';
 import type { Limits } from './limits.ts';
+import { manifestFile, noManifest } from './manifest.ts';
 
 const concurrentReads = 32;
 
@@ -12,6 +13,7 @@ const concurrentReads = 32;
  * elsewhere, or block. A file without read permission is listed in `unreadable`.
  */
 export async function readDirectory(root: string, limits: Limits): Promise<SnapshotFiles> {
+  await assertSnapshot(root);
   const collector = new FileCollector(root, limits);
   const unreadable: { path: string; why: string }[] = [];
   const paths: string[] = [];
@@ -49,6 +51,18 @@ export async function readDirectory(root: string, limits: Limits): Promise<Snaps
     }
   });
   return { files: collector.finish(), unreadable };
+}
+
+/** Looked at first: somebody's home directory is not read through just to learn that it is no snapshot. */
+async function assertSnapshot(root: string): Promise<void> {
+  const entries = (await list(root)).filter((entry) => !entry.name.startsWith('.'));
+  if (entries.some((entry) => entry.name === manifestFile)) return;
+  const [only] = entries;
+  if (entries.length === 1 && only?.isDirectory()) {
+    const inner = await list(join(root, only.name));
+    if (inner.some((entry) => entry.name === manifestFile)) return;
+  }
+  throw noManifest(root, entries.map((entry) => entry.name).sort());
 }
 
 const list = (folder: string) => readdir(folder, { withFileTypes: true });

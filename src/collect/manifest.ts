@@ -50,6 +50,26 @@ export function parseManifest(text: string, origin: string): Manifest {
   };
 }
 
+/** `names` is what is there instead; `denied` why podpath.json, which is there, could not be read. */
+export function noManifest(origin: string, names: readonly string[], denied?: string): PodpathError {
+  if (denied !== undefined)
+    return new PodpathError({
+      code: 'snapshot/no-permission',
+      what: 'the snapshot cannot be read',
+      where: origin,
+      why: `${manifestFile}: ${denied}`,
+      todo: 'Make it readable or run podpath as its owner.',
+    });
+  const some = `${names.slice(0, 3).join(', ')}${names.length > 3 ? ', ...' : ''}`;
+  return new PodpathError({
+    code: 'snapshot/not-a-snapshot',
+    what: 'not a podpath snapshot',
+    where: origin,
+    why: names.length === 0 ? 'it is empty' : `it has no ${manifestFile} (it holds ${some})`,
+    todo: 'Give the directory or archive that `podpath snapshot collect` wrote.',
+  });
+}
+
 /** `/tmp/a/healthy.tar.gz` -> `healthy` */
 const shortName = (origin: string): string =>
   (origin.split('/').filter(Boolean).at(-1) ?? origin).replace(/\.(tar\.gz|tgz|tar|zip)$/i, '');

@@ -1,4 +1,5 @@
 /** What a snapshot holds, in short: the data behind `snapshot show`. */
+import { type DetectedCni, detectCni } from '../cni/detect.ts';
 import type { Pod } from '../model/cluster.ts';
 import type { Gap } from '../model/gap.ts';
 import { type Known, mapKnown } from '../model/known.ts';
@@ -53,8 +54,8 @@ export interface PodSummary {
   readonly hostNetwork: boolean;
 }
 
-/** `cni` is detected by a layer above this one. Parses every file, so that what is not understood is among the gaps. */
-export function summarize(snapshot: Snapshot, input: SnapshotFiles, cni: Known<string>): SnapshotSummary {
+/** Parses every file, so that what is not understood is among the gaps. */
+export function summarize(snapshot: Snapshot, input: SnapshotFiles): SnapshotSummary {
   const { cluster } = snapshot;
   const pods = mapKnown(cluster.pods, (all) => all.map(podSummary));
   return {
@@ -88,7 +89,7 @@ export function summarize(snapshot: Snapshot, input: SnapshotFiles, cni: Known<s
         directions: [...(policy.ingress ? ['ingress'] : []), ...(policy.egress ? ['egress'] : [])],
       })),
     ),
-    cni,
+    cni: mapKnown(detectCni(snapshot), cniText),
     probes: mapKnown(snapshot.probes, (results) => ({
       all: results.length,
       ok: results.filter((result) => result.outcome === 'ok').length,
@@ -96,6 +97,11 @@ export function summarize(snapshot: Snapshot, input: SnapshotFiles, cni: Known<s
     problems: cluster.problems,
     gaps: [...snapshot.gaps, ...notUnderstood(snapshot, input)],
   };
+}
+
+function cniText({ cni, tunnel, because }: DetectedCni): string {
+  const via = tunnel === undefined ? 'no tunnel' : `${tunnel.kind} ${tunnel.device}`;
+  return `${cni.name} (${via}): ${because}`;
 }
 
 const podSummary = (pod: Pod): PodSummary => ({
