@@ -3,10 +3,19 @@
  * A query without `iif` is the local machine's own packet; with `iif` one that arrived there.
  */
 import { type Known, known, unknown } from '../model/known.ts';
-import type { Device, Netns, NextHop, Route, RoutingRule } from '../model/netns.ts';
-import { type Address, isLinkLocal, isMulticast, isUnspecified, sameAddress } from '../net/address.ts';
+import type { Netns, NextHop, Route, RoutingRule } from '../model/netns.ts';
+import { type Address, isLinkLocal, isMulticast, isUnspecified } from '../net/address.ts';
 import { contains } from '../net/prefix.ts';
 import { selectAddress, selectSource6 } from './routing-source.ts';
+import {
+  findDevice,
+  hasOnlyDefaultRules,
+  routesOf,
+  rulesOf,
+  sysctl,
+  sysctlDevice,
+  tableName,
+} from './routing-tables.ts';
 
 export interface RouteQuery {
   readonly dst: Address;
@@ -31,7 +40,12 @@ export type RouteResult =
       /** Device and gateway; of a multipath route the first usable one. */
       readonly nexthop: NextHop;
       /** Usable next hops and the share of flows that each gets; one entry for an ordinary route. */
-      readonly alternatives: readonly { readonly nexthop: NextHop; readonly share: number }[];
+      readonly alternatives: readonly {
+        readonly nexthop: NextHop;
+        readonly share: number;
+        /** Source address if this hop is taken and the query has none. */
+        readonly source?: Address;
+      }[];
       readonly table: string;
       readonly rule?: RoutingRule;
       /** What the kernel takes as source address if the query has none. */
@@ -48,21 +62,8 @@ export type RouteResult =
   | { readonly state: 'none'; readonly skipped: readonly SkippedRoute[] }
   | { readonly state: 'unknown'; readonly why: string };
 
-const tableNames: Readonly<Record<string, string>> = { '255': 'local', '254': 'main', '253': 'default' };
-
-/** Reserved tables by name, others as they are: iproute2 prints either. */
-export const tableName = (table: string): string => tableNames[table] ?? table;
-
 /** The device that stands in for "this machine" in `iif` rules (LOOPBACK_IFINDEX). */
 const loopbackDevice = 'lo';
-
-export function routesOf(netns: Netns, family: 4 | 6): Known<readonly Route[]> {
-  return family === 4 ? netns.routes : netns.routes6;
-}
-
-export function rulesOf(netns: Netns, family: 4 | 6): Known<readonly RoutingRule[]> {
-  return family === 4 ? netns.rules : netns.rules6;
-}
 
 export function lookupRoute(netns: Netns, query: RouteQuery): RouteResult {
   const result = lookupByRules(netns, query);
@@ -91,7 +92,7 @@ function assumeOnLink(netns: Netns, query: RouteQuery, oif: string, result: Rout
     state: 'found',
     route,
     nexthop,
-    alternatives: [{ nexthop, share: 1 }],
+    alternatives: [{ nexthop, share: 1, ...(source === undefined ? {} : { source }) }],
     table: 'main',
     ...(source === undefined ? {} : { source }),
     skipped: result.state === 'none' ? result.skipped : [],
@@ -138,23 +139,6 @@ function lookupByRules(netns: Netns, query: RouteQuery): RouteResult {
   return { state: 'none', skipped };
 }
 
-/** Whether the list is what the kernel starts with: local, main and default for everything. */
-export function hasOnlyDefaultRules(rules: readonly RoutingRule[]): boolean {
-  return (
-    rules.length <= 3 &&
-    rules.every(
-      ({ priority, action, from, to, iif, oif, fwmark, not }) =>
-        [0, 32766, 32767].includes(priority) &&
-        action.kind === 'table' &&
-        [from, to, iif, oif, fwmark].every((selector) => selector === undefined || isZeroLength(selector)) &&
-        !not,
-    )
-  );
-}
-
-const isZeroLength = (selector: unknown): boolean =>
-  typeof selector === 'object' && selector !== null && 'length' in selector && selector.length === 0;
-
 /**
  * Until rules are added, IPv4 keeps local and main in one trie: the longest prefix of both wins, the local table only
  * among equals (fib_lookup's fast path, fib_trie_unmerge).
@@ -194,6 +178,12 @@ function ruleMatches(rule: RoutingRule, query: RouteQuery): 'yes' | 'no' | 'unkn
   return understood !== rule.not ? 'yes' : 'no';
 }
 
+/** A refusing route: it ends the search, or with `throw` the table. */
+const isRefusing = (
+  route: Route,
+): route is Route & { readonly type: 'blackhole' | 'unreachable' | 'prohibit' | 'throw' } =>
+  ['blackhole', 'unreachable', 'prohibit', 'throw'].includes(route.type);
+
 /** fib_table_lookup: 'next' is -EAGAIN, the search goes on with the next rule. */
 function lookupTable(
   netns: Netns,
@@ -208,9 +198,12 @@ function lookupTable(
     .filter((route) => rank(route) >= 0 && contains(route.dst, query.dst))
     .sort((a, b) => b.dst.length - a.dst.length || rank(a) - rank(b) || a.metric - b.metric);
   for (const route of preferDevice(candidates, query)) {
-    if (route.type === 'throw') return 'next';
-    if (route.type === 'blackhole' || route.type === 'unreachable' || route.type === 'prohibit')
+    if (isRefusing(route)) {
+      // IPv6 keeps refusing routes on lo: a packet bound to another device does not see them.
+      if (route.family === 6 && !route.nexthops.every((hop) => devicePermitted(query, hop))) continue;
+      if (route.type === 'throw') return 'next';
       return { state: 'refused', type: route.type, route, ...(rule === undefined ? {} : { rule }) };
+    }
     const usable = usableNextHops(netns, query, route, skipped);
     if (usable.state === 'unknown') return usable;
     const first = usable.value[0];
@@ -242,7 +235,8 @@ function usableNextHops(
   for (const hop of hops) {
     if (!devicePermitted(query, hop)) continue;
     // fib_sync_down_dev spares local routes: an address answers while its device is down.
-    const state = route.type === 'local' ? 'ok' : hopState(netns, hop, query.dst.family);
+    const ownAddress = route.type === 'local' || route.type === 'anycast';
+    const state = ownAddress ? 'ok' : hopState(netns, hop, query.dst.family);
     if (state === 'ok') usable.push(hop);
     else if (state === 'unknown')
       return unknown(
@@ -255,10 +249,14 @@ function usableNextHops(
 
 const noDevice: NextHop = { onlink: false, dead: false, weight: 1 };
 
-/** IPv4 takes only next hops of the device that the packet is bound to; IPv6 insists only for link-scope destinations. */
+/**
+ * IPv4 takes only next hops of the device that the packet is bound to. IPv6 insists only for link-scope destinations and
+ * while no source is chosen (ip6_route_output_flags); otherwise the device is a preference.
+ */
 function devicePermitted(query: RouteQuery, hop: NextHop): boolean {
   if (query.dst.family === 4) return query.oif === undefined || query.oif === hop.device;
-  const wanted = query.oif ?? (needsStrictDevice(query.dst) ? query.iif : undefined);
+  const strict = needsStrictDevice(query.dst);
+  const wanted = strict ? (query.oif ?? query.iif) : query.src === undefined ? query.oif : undefined;
   return wanted === undefined || hop.device === undefined || wanted === hop.device;
 }
 
@@ -276,21 +274,10 @@ function hopState(netns: Netns, hop: NextHop, family: 4 | 6): 'ok' | 'unknown' |
   return 'ok';
 }
 
-export function findDevice(devices: readonly Device[], name: string): Device | undefined {
-  return devices.find((device) => device.name === name);
-}
-
 function ignoresLinkdown(netns: Netns, device: string, family: 4 | 6): boolean {
   const scope = `net.ipv${family}.conf`;
   const isSet = (name: string) => sysctl(netns, `${scope}.${name}.ignore_routes_with_linkdown`) === '1';
   return isSet('all') || isSet(sysctlDevice(device));
-}
-
-/** The kernel writes device names with `/` for `.`: `flannel.1` is `net.ipv4.conf.flannel/1`. */
-export const sysctlDevice = (device: string): string => device.replaceAll('.', '/');
-
-export function sysctl(netns: Netns, key: string): string | undefined {
-  return netns.sysctls.state === 'known' ? netns.sysctls.value.get(key) : undefined;
 }
 
 function found(
@@ -308,7 +295,10 @@ function found(
     state: 'found',
     route,
     nexthop: first,
-    alternatives: usable.map((nexthop) => ({ nexthop, share: nexthop.weight / total })),
+    alternatives: usable.map((nexthop) => {
+      const own = query.src ?? routeSource(netns, query, route, nexthop);
+      return { nexthop, share: nexthop.weight / total, ...(own === undefined ? {} : { source: own }) };
+    }),
     table: tableName(route.table),
     ...(rule === undefined ? {} : { rule }),
     ...(source === undefined ? {} : { source }),
@@ -324,37 +314,4 @@ function routeSource(netns: Netns, query: RouteQuery, route: Route, hop: NextHop
   if (hop.device === undefined) return undefined;
   const gateway = hop.gateway?.family === 4 ? hop.gateway : undefined;
   return selectAddress(netns, hop.device, gateway, route.scope);
-}
-
-/** Whether the namespace itself owns the address: its local table says so, or, where that is missing, its devices do. */
-export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
-  const routes = routesOf(netns, address.family);
-  if (routes.state === 'known') {
-    const best = bestRoute(routes.value, ['local'], address);
-    if (best !== undefined) return best.type === 'local';
-    // A dump of the main table alone knows nothing of local addresses.
-    if (routes.value.some((route) => tableName(route.table) === 'local')) return false;
-  }
-  if (netns.devices.state === 'unknown') return 'unknown';
-  return netns.devices.value.some((device) =>
-    device.addresses.some((own) => sameAddress(own.address, address)),
-  );
-}
-
-/** The longest and cheapest route of some tables that covers the address; among equals the earlier table's. */
-export function bestRoute(
-  routes: readonly Route[],
-  tables: readonly string[],
-  address: Address,
-): Route | undefined {
-  const rank = (route: Route) => tables.indexOf(tableName(route.table));
-  let best: Route | undefined;
-  for (const route of routes) {
-    if (rank(route) < 0 || !contains(route.dst, address)) continue;
-    if (best === undefined || order(route, best) < 0) best = route;
-  }
-  function order(a: Route, b: Route): number {
-    return b.dst.length - a.dst.length || rank(a) - rank(b) || a.metric - b.metric;
-  }
-  return best;
 }

@@ -3,16 +3,8 @@ import type { Netns } from '../model/netns.ts';
 import type { SourceRef } from '../model/source.ts';
 import { type Address, formatAddress, isLoopback, isMulticast, isUnspecified } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
-import {
-  findDevice,
-  hasOnlyDefaultRules,
-  isLocal,
-  lookupRoute,
-  type RouteResult,
-  rulesOf,
-  sysctl,
-  sysctlDevice,
-} from './routing-lookup.ts';
+import { lookupRoute, type RouteResult } from './routing-lookup.ts';
+import { findDevice, hasOnlyDefaultRules, isLocal, rulesOf, sysctl, sysctlDevice } from './routing-tables.ts';
 
 export type InputCheck =
   | { readonly state: 'pass' }

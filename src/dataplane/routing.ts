@@ -8,3 +8,4 @@ export {
 } from './routing-lookup.ts';
 export { type InputCheck, reversePathCheck } from './routing-rpf.ts';
 export { selectAddress, selectSource6 } from './routing-source.ts';
+export { isLocal } from './routing-tables.ts';

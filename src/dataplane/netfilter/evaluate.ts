@@ -6,7 +6,7 @@ import { type Known, mapKnown } from '../../model/known.ts';
 import type { HookName, Ruleset, TableName } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
 import type { Packet } from '../../net/packet.ts';
-import { sysctl } from '../routing-lookup.ts';
+import { sysctl } from '../routing-tables.ts';
 import {
   type Connections,
   confirm,

@@ -3,7 +3,7 @@ import type { CtState, Match, Rule } from '../../model/netfilter.ts';
 import { isMulticast, isUnspecified } from '../../net/address.ts';
 import { type Packet, protocolNumber } from '../../net/packet.ts';
 import { contains } from '../../net/prefix.ts';
-import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../routing-lookup.ts';
+import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../routing-tables.ts';
 import type { Tracking } from './conntrack.ts';
 import type { HookContext } from './context.ts';
 import { inSet } from './ipsets.ts';
