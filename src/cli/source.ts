@@ -1,0 +1,101 @@
+/** Where a command looks: a snapshot on disk or a lab. */
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Lab } from '../lab/lab.ts';
+import { PodpathError } from '../model/errors.ts';
+import type { FlowProtocol } from '../model/flow.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import type { Answer } from '../model/verdict.ts';
+import type { Style } from '../report/style.ts';
+import { progress, tint, unicodeOn, verbosity, widthColumns } from './context.ts';
+import { exitCode } from './errors.ts';
+
+export const answerCode: Readonly<Record<Answer, number>> = {
+  reachable: exitCode.ok,
+  unreachable: exitCode.found,
+  unknown: exitCode.unknown,
+};
+
+export interface SourceFlags {
+  readonly snapshot?: string;
+  readonly lab?: string;
+}
+
+export interface FlowFlags extends SourceFlags {
+  readonly namespace: string;
+  readonly protocol?: FlowProtocol;
+  readonly size?: number;
+  readonly ipv6?: boolean;
+  readonly output: string;
+}
+
+export const withSource = (command: Command): Command =>
+  command
+    .option('-s, --snapshot <path>', 'a snapshot: directory, .tar.gz or .zip')
+    .option('--lab <name>', 'a running lab (podpath lab list)');
+
+export const withFlow = (command: Command): Command =>
+  withSource(
+    command
+      .argument('<src>', '[NS/]POD, [NS/]KIND/NAME (pod, deploy, ds, sts, node) or an address')
+      .argument('<dst[:port]>', 'the same, or svc/NAME, or a host name as the source would resolve it'),
+  )
+    .option('-n, --namespace <ns>', 'namespace of endpoints that name none', 'default')
+    .addOption(
+      new Option('-p, --protocol <protocol>', 'default: tcp with a port, icmp without').choices([
+        'tcp',
+        'udp',
+        'sctp',
+        'icmp',
+      ]),
+    )
+    .option('--size <bytes>', 'ask about packets of this size only', parseSize)
+    .option('-6, --ipv6', 'use the IPv6 addresses of both ends');
+
+function parseSize(text: string): number {
+  const size = Number(text);
+  if (!Number.isInteger(size) || size < 28 || size > 65_535)
+    throw new InvalidArgumentError('It is a packet size from 28 to 65535 bytes.');
+  return size;
+}
+
+/** The snapshot, and the lab if it is one. */
+export async function openSource(
+  flags: SourceFlags,
+): Promise<{ readonly snapshot: Snapshot; readonly lab?: Lab }> {
+  if (flags.snapshot !== undefined && flags.lab !== undefined) {
+    throw new PodpathError({
+      code: 'usage/two-sources',
+      what: 'both --snapshot and --lab were given',
+      why: 'one run looks at one cluster',
+      todo: 'leave one of them out',
+    });
+  }
+  if (flags.snapshot !== undefined) {
+    const { readSnapshot } = await import('../collect/read.ts');
+    return { snapshot: await readSnapshot(flags.snapshot) };
+  }
+  if (flags.lab === undefined) {
+    throw new PodpathError({
+      code: 'usage/no-source',
+      what: 'nothing to look at',
+      why: 'neither --snapshot nor --lab was given',
+      todo: 'podpath lab up makes a lab; podpath demo shows one; -s PATH reads a snapshot',
+    });
+  }
+  const { openLab } = await import('../lab/lab.ts');
+  const { snapshotOfLab } = await import('../collect/lab.ts');
+  const lab = await openLab(flags.lab);
+  const step = progress(`reading the network namespaces of lab ${flags.lab}`);
+  try {
+    return { snapshot: await snapshotOfLab(lab), lab };
+  } finally {
+    step.done();
+  }
+}
+
+export const style = (): Style => ({
+  widthColumns: widthColumns(),
+  unicode: unicodeOn(),
+  verbose: verbosity() > 0,
+  tint,
+});
