@@ -3,9 +3,9 @@ import { existsSync, readlinkSync, statSync } from 'node:fs';
 import { readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PodpathError } from '../model/errors.ts';
+import { nearestNames } from '../model/nearest.ts';
 import { exec } from '../system/exec.ts';
 import { allNetns, etcNetns } from './build.ts';
-import { nearestNames } from './nearest.ts';
 import { killProcess, stopServers } from './servers/start.ts';
 import type { LabState } from './state.ts';
 import {

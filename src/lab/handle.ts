@@ -2,9 +2,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PodpathError } from '../model/errors.ts';
+import { nearestNames } from '../model/nearest.ts';
 import { exec } from '../system/exec.ts';
 import type { Lab, Plural, ServerSpec } from './lab.ts';
-import { nearestNames } from './nearest.ts';
 import { inNetns } from './run.ts';
 import { startServers, stopServers } from './servers/start.ts';
 import type { LabState } from './state.ts';

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { open } from 'node:fs/promises';
 import type { Socket } from 'node:net';
+import { constants } from 'node:os';
 
 export interface ExecOptions {
   /** Text for standard input; absent: no input. */
@@ -159,4 +160,13 @@ export async function startDaemon(argv: readonly string[], options: DaemonOption
   } finally {
     await log.close();
   }
+}
+
+/** Runs a command on this process' own terminal. Resolves to its exit code, 128 + signal if one ended it, 127 if it could not start. */
+export function execAttached(argv: readonly string[]): Promise<number> {
+  return new Promise((resolve) => {
+    const child = spawn(argv[0] ?? '', argv.slice(1), { stdio: 'inherit' });
+    child.on('error', () => resolve(127));
+    child.on('close', (code, signal) => resolve(code ?? 128 + (constants.signals[signal ?? 'SIGKILL'] ?? 9)));
+  });
 }
