@@ -315,3 +315,5 @@ function routeSource(netns: Netns, query: RouteQuery, route: Route, hop: NextHop
   const gateway = hop.gateway?.family === 4 ? hop.gateway : undefined;
   return selectAddress(netns, hop.device, gateway, route.scope);
 }
+
+export { sysctl, sysctlDevice };

@@ -1,11 +1,5 @@
 /** Where a packet goes next, and whether the namespace believes where it came from. */
-export {
-  isLocal,
-  lookupRoute,
-  type RouteQuery,
-  type RouteResult,
-  type SkippedRoute,
-} from './routing-lookup.ts';
+export { lookupRoute, type RouteQuery, type RouteResult, type SkippedRoute } from './routing-lookup.ts';
 export { type InputCheck, reversePathCheck } from './routing-rpf.ts';
 export { selectAddress, selectSource6 } from './routing-source.ts';
-export { isLocal } from './routing-tables.ts';
+export { isLocal, sysctl, sysctlDevice } from './routing-tables.ts';
