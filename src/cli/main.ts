@@ -7,12 +7,14 @@ import { configureOutput, handleSignals, type When } from './context.ts';
 import * as demo from './demo.ts';
 import * as doctor from './doctor.ts';
 import { reportError } from './errors.ts';
+import * as lab from './lab.ts';
 import * as snapshot from './snapshot.ts';
 import * as version from './version.ts';
 
 /** Every command, in the order of the help. */
 const commands: readonly { register(program: Command): void }[] = [
   snapshot,
+  lab,
   demo,
   doctor,
   completion,
