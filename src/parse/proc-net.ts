@@ -13,7 +13,7 @@ export function parseProcNet(text: string, file: string): Parsed<ReadonlyMap<str
     const names = filled[i];
     const values = filled[i + 1];
     const prefix = names?.words[0];
-    if (names === undefined || prefix === undefined || !/^[A-Za-z0-9]+:$/.test(prefix))
+    if (names === undefined || prefix === undefined || !/^[A-Z][A-Za-z0-9]*:$/.test(prefix))
       return failed({
         code: 'proc-net/foreign',
         file,
