@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises';
 import type { Command } from 'commander';
 import type { Lab } from '../lab/lab.ts';
 import { PodpathError } from '../model/errors.ts';
@@ -52,14 +53,24 @@ async function collect(flags: CollectFlags): Promise<void> {
   const { formatOf, writeSnapshot } = await import('../collect/write.ts');
   const lab = await openLab(flags.lab);
   const step = progress(`collecting lab ${flags.lab}`);
-  const forget = onInterrupt(() => step.done());
+  let temporary: string | undefined;
+  const forget = onInterrupt(async () => {
+    step.done();
+    if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
+  });
   try {
     const extra = flags.probes === true ? await probeLab(lab, step.update) : undefined;
     step.update(`reading the network namespaces of lab ${flags.lab}`);
     const tools = await toolVersions();
     const { files, gaps } = await collectLab(lab, { tools, ...(extra === undefined ? {} : { extra }) });
     const path = flags.out ?? `${flags.lab}-${new Date().toISOString().replace(/[:.]/g, '-')}.tar.gz`;
-    await writeSnapshot(path, files, { force: flags.force === true, modified: new Date() });
+    await writeSnapshot(path, files, {
+      force: flags.force === true,
+      modified: new Date(),
+      onTemporary: (name) => {
+        temporary = name;
+      },
+    });
     step.done();
     const format = formatOf(path);
     if (flags.output === 'json')

@@ -105,6 +105,11 @@ describe.skipIf(!able)('a lab of two namespaces', () => {
     ]);
   });
 
+  test('no namespace can be entered: an error that says why', async () => {
+    const barred = { ...lab(), exec: () => exec(['false']) } as unknown as Lab;
+    await expect(collectLab(barred)).rejects.toMatchObject({ complaint: { code: 'collect/no-access' } });
+  });
+
   test('a namespace that is gone is a gap', async () => {
     const gone = lab();
     const state = {

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Lab } from '../lab/lab.ts';
+import { PodpathError } from '../model/errors.ts';
 import type { Gap } from '../model/gap.ts';
 import { type Snapshot, snapshotSchema } from '../model/snapshot.ts';
 import { mapLimit } from '../system/exec.ts';
@@ -28,7 +29,10 @@ const timeoutMs = 60_000;
 /** conntrack prints about 150 bytes an entry; a full table of a large node has a million. */
 const maxOutputBytes = 256 * 1024 * 1024;
 
-/** Everything a snapshot of the lab holds, podpath.json included, and what could not be seen. Never rejects for a failing command. */
+/**
+ * Everything a snapshot of the lab holds, podpath.json included, and what could not be seen. A failing command is a gap;
+ * PodpathError only if no namespace at all could be read.
+ */
 export async function collectLab(lab: Lab, options: CollectOptions = {}): Promise<CollectedFiles> {
   const takenAt = new Date().toISOString();
   const all = namespacesOf(lab);
@@ -40,6 +44,8 @@ export async function collectLab(lab: Lab, options: CollectOptions = {}): Promis
     readCluster(lab.dir),
     mapLimit(wanted, parallel, (netns) => collectNetns(lab, netns)),
   ]);
+  if (wanted.length > 0 && collected.every((one) => one.files.size === 0))
+    throw noAccess(lab, collected[0]?.gaps[0]);
   for (const one of collected) {
     for (const [path, text] of one.files) files.set(path, text);
     gaps.push(...one.gaps);
@@ -121,6 +127,16 @@ async function collectNetns(lab: Lab, { id, netns, prefix, scope }: LabNetns): P
     ],
   };
 }
+
+/** Not one namespace could be read: a snapshot would hold nothing but this reason. */
+const noAccess = (lab: Lab, first: Gap | undefined): PodpathError =>
+  new PodpathError({
+    code: 'collect/no-access',
+    what: `nothing could be collected from lab ${lab.state.name}`,
+    ...(first === undefined ? {} : { where: first.where }),
+    why: first?.why ?? 'its namespaces printed nothing',
+    todo: `Run podpath as root on the host that runs the lab; nothing was written. (${first?.todo ?? 'podpath lab list'} shows it.)`,
+  });
 
 /** Said once a node, in the place where a reader would miss them. */
 function notAskedFor(all: readonly LabNetns[], wanted: readonly LabNetns[]): Gap[] {

@@ -104,6 +104,14 @@ test('an error leaves nothing behind', async () => {
   expect(await readdir(folder)).toEqual(['file']);
 });
 
+test('the temporary name is told before it exists, and gone afterwards', async () => {
+  const told: string[] = [];
+  await writeSnapshot(join(folder, 'a.zip'), sample, { onTemporary: (path) => told.push(path) });
+  expect(told).toHaveLength(1);
+  expect(told[0]).toMatch(new RegExp(`^${folder}/\\.a\\.zip\\.[0-9a-f]+\\.tmp$`));
+  expect(await readdir(folder)).toEqual(['a.zip']);
+});
+
 test('equal snapshots make equal archives', async () => {
   for (const ending of ['tar.gz', 'zip']) {
     await writeSnapshot(join(folder, `a.${ending}`), sample);

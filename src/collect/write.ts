@@ -25,6 +25,8 @@ export interface WriteOptions {
   readonly force?: boolean;
   /** Time stamp of archive entries. Default: 1980-01-01, the earliest that zip knows, so equal snapshots pack equally. */
   readonly modified?: Date;
+  /** Told the temporary name before it is made: whoever ends the process early removes it. */
+  readonly onTemporary?: (path: string) => void;
 }
 
 /**
@@ -46,6 +48,7 @@ export async function writeSnapshot(
   try {
     const existing = await checkTarget(target, path, format, options.force === true);
     await mkdir(dirname(target), { recursive: true });
+    options.onTemporary?.(temporary);
     const modified = options.modified ?? new Date(Date.UTC(1980, 0, 1));
     if (format === 'directory') await writeDirectory(temporary, files);
     else if (format === 'tar.gz') await writeFile(temporary, await makeTarGz(files, modified));
