@@ -18,13 +18,6 @@ export interface IptablesOptions {
 }
 
 const tableNames: readonly TableName[] = ['raw', 'mangle', 'nat', 'filter', 'security'];
-const builtInChains: ReadonlySet<string> = new Set([
-  'PREROUTING',
-  'INPUT',
-  'FORWARD',
-  'OUTPUT',
-  'POSTROUTING',
-]);
 
 interface ChainDraft {
   readonly chain: Omit<Chain, 'rules'>;
@@ -217,6 +210,3 @@ function finishTable(table: TableDraft, state: State): Table {
   for (const [name, { chain, rules }] of table.chains) chains.set(name, { ...chain, rules });
   return { name: table.name, chains };
 }
-
-/** Whether a chain is one of the kernel's: those have a policy. */
-export const isBuiltInChain = (name: string): boolean => builtInChains.has(name);

@@ -21,7 +21,7 @@ import { parseSs } from './ss.ts';
 import { parseSysctl } from './sysctl.ts';
 import { withoutSources } from './testing.ts';
 
-const shared = process.env.PODPATH_SHARED;
+const shared = process.env.PODPATH_SHARED || undefined;
 if (shared === undefined)
   console.log('recordings.test.ts: skipped: PODPATH_SHARED names no folder of dumps and recordings');
 

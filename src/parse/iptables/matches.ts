@@ -3,8 +3,7 @@ import type { CtState, Match } from '../../model/netfilter.ts';
 import type { Family } from '../../net/address.ts';
 import { readIcmpType } from './icmp.ts';
 import { readAddressRange, readPortList, readPortRange, readU32, readValueMask } from './numbers.ts';
-import type { Option, Section } from './options.ts';
-import { quoteWord } from './tokens.ts';
+import { type Option, optionText, type Section, sectionText } from './options.ts';
 
 /** Undefined: the option or its value is not understood. A list because one option may say two things. */
 type Lowered = Match | readonly Match[] | undefined;
@@ -24,15 +23,15 @@ export function lowerModule(section: Section, family: Family): LoweredModule {
     return text === undefined ? { matches: [] } : { matches: [], comment: text };
   }
   const why = notInState.get(section.name);
-  if (why !== undefined) return { matches: [{ kind: 'unknown', text: section.text, why }] };
+  if (why !== undefined) return { matches: [{ kind: 'unknown', text: sectionText(section), why }] };
   const read = modules.get(section.name);
   const matches = read?.(section, family);
   if (matches !== undefined) return { matches };
   const reason =
     read === undefined ? `match module ${section.name} is not known` : `option or value is not understood`;
   return {
-    matches: [{ kind: 'unknown', text: section.text, why: reason }],
-    note: `${reason}: ${section.text}`,
+    matches: [{ kind: 'unknown', text: sectionText(section), why: reason }],
+    note: `${reason}: ${sectionText(section)}`,
   };
 }
 
@@ -125,13 +124,13 @@ const modules = new Map<string, ModuleReader>([
   ['quota', rate],
   ['time', rate],
   ['recent', readRecent],
-  ['nfacct', ({ text }) => [{ kind: 'always', text }]],
+  ['nfacct', (section) => [{ kind: 'always', text: sectionText(section) }]],
 ]);
 
 /** Modules whose options are independent conditions, ANDed. A module without options is always true. */
 function eachOption(readers: Readonly<Record<string, OptionReader>>): ModuleReader {
   return (section, family) => {
-    if (section.options.length === 0) return [{ kind: 'always', text: section.text }];
+    if (section.options.length === 0) return [{ kind: 'always', text: sectionText(section) }];
     const matches: Match[] = [];
     for (const option of section.options) {
       const read = Object.hasOwn(readers, option.name) ? readers[option.name] : undefined;
@@ -209,9 +208,9 @@ function conntrackTuple(): Record<string, OptionReader> {
   return Object.fromEntries(names.map((name) => [`--${name}`, read]));
 }
 
-const notModelled = ({ name, negate, values }: Option, module: string, why: string): Match => ({
+const notModelled = (option: Option, module: string, why: string): Match => ({
   kind: 'unknown',
-  text: `-m ${module} ${negate ? '! ' : ''}${[name, ...values.map(quoteWord)].join(' ')}`,
+  text: `-m ${module} ${optionText(option)}`,
   why,
 });
 
@@ -305,12 +304,14 @@ function length({ negate, values }: Option): Lowered {
   return range && { kind: 'length', negate, ...range };
 }
 
-function rate({ text }: Section): readonly Match[] {
-  return [{ kind: 'rate', text }];
+function rate(section: Section): readonly Match[] {
+  return [{ kind: 'rate', text: sectionText(section) }];
 }
 
 /** `--set` only remembers the address and is always true; its negation is always false, which the model cannot say. */
-function readRecent({ options, text }: Section): readonly Match[] | undefined {
+function readRecent(section: Section): readonly Match[] | undefined {
+  const { options } = section;
+  const text = sectionText(section);
   const has = (name: string) => options.find((option) => option.name === name);
   const set = has('--set');
   if (set !== undefined) return set.negate ? undefined : [{ kind: 'always', text }];

@@ -1,5 +1,5 @@
 /** Groups the words of a rule into sections: core options, one section per match module, the target. */
-import { renderToken, type Token } from './tokens.ts';
+import { quoteWord, type Token } from './tokens.ts';
 
 export interface Option {
   /** With its dashes, `--dport`. */
@@ -10,18 +10,24 @@ export interface Option {
 
 /** A `-m NAME` or `-j NAME` with the options that belong to it. */
 export interface Section {
+  readonly opener: '-m' | '-j' | '-g';
   readonly name: string;
   readonly options: readonly Option[];
-  /** As written, in normal spacing. */
-  readonly text: string;
 }
+
+/** The section in normal form: single blanks, quotes only where they are needed. Made on demand: few rules need it. */
+export const sectionText = ({ opener, name, options }: Section): string =>
+  [opener, name, ...options.map(optionText)].join(' ');
+
+export const optionText = ({ name, negate, values }: Option): string =>
+  `${negate ? '! ' : ''}${[name, ...values.map(quoteWord)].join(' ')}`;
 
 export interface RuleWords {
   readonly core: readonly Option[];
   readonly modules: readonly Section[];
-  readonly target?: { readonly via: '-j' | '-g'; readonly section: Section };
+  readonly target?: Section;
   readonly counters?: { readonly packets: number; readonly bytes: number };
-  /** Options that stand nowhere they could belong to. */
+  /** Options and words that stand nowhere they could belong to, quoted as needed. */
   readonly stray: readonly string[];
 }
 
@@ -83,11 +89,8 @@ const protocolModules = new Map<string, string>([
   ['58', 'icmp6'],
 ]);
 
-interface Draft {
-  readonly opener: '-m' | '-j' | '-g';
-  readonly name: string;
+interface Draft extends Section {
   readonly options: Option[];
-  readonly words: string[];
 }
 
 /** `tokens` are the words after `-A CHAIN`. */
@@ -110,13 +113,13 @@ export function groupWords(tokens: readonly Token[]): RuleWords {
     if (opener !== undefined) {
       const name = tokens[i]?.text ?? '';
       i++;
-      current = { opener, name, options: [], words: [opener, name] };
+      current = { opener, name, options: [] };
       sections.push(current);
       negate = false;
       continue;
     }
     if (!isOption(token)) {
-      stray.push(token.text);
+      stray.push(quoteWord(token.text));
       continue;
     }
     const option = readOption(tokens, i, negate, token.text);
@@ -131,30 +134,19 @@ export function groupWords(tokens: readonly Token[]): RuleWords {
       counters = readCounters(option.option.values);
     } else {
       current ??= implicitSection(core, sections);
-      if (current === undefined) stray.push(...option.words);
-      else {
-        current.options.push(option.option);
-        current.words.push(...option.words);
-      }
+      if (current === undefined) stray.push(optionText(option.option));
+      else current.options.push(option.option);
     }
   }
   const target = sections.find((section) => section.opener !== '-m');
   return {
     core,
-    modules: sections.filter((section) => section.opener === '-m').map(finish),
-    ...(target === undefined || target.opener === '-m'
-      ? {}
-      : { target: { via: target.opener, section: finish(target) } }),
+    modules: sections.filter((section) => section.opener === '-m'),
+    ...(target === undefined ? {} : { target }),
     ...(counters === undefined ? {} : { counters }),
     stray,
   };
 }
-
-const finish = (draft: Draft): Section => ({
-  name: draft.name,
-  options: draft.options,
-  text: draft.words.join(' '),
-});
 
 const isOption = (token: Token): boolean =>
   !token.quoted && token.text.length > 1 && token.text[0] === '-' && !/^-\d/.test(token.text);
@@ -164,7 +156,7 @@ function readOption(
   from: number,
   negatedBefore: boolean,
   name: string,
-): { option: Option; words: string[]; next: number } {
+): { option: Option; next: number } {
   let negate = negatedBefore;
   let i = from;
   // The old form: `-s ! 10.0.0.0/8`.
@@ -173,16 +165,14 @@ function readOption(
     i++;
   }
   const values: string[] = [];
-  const words = negate ? ['!', name] : [name];
   const fixed = fixedValues.get(name);
   while (i < tokens.length && values.length < (fixed ?? Number.POSITIVE_INFINITY)) {
     const token = tokens[i] as Token;
     if (fixed === undefined && (isOption(token) || (token.text === '!' && !token.quoted))) break;
     values.push(token.text);
-    words.push(renderToken(token));
     i++;
   }
-  return { option: { name, negate, values }, words, next: i };
+  return { option: { name, negate, values }, next: i };
 }
 
 const nextIsOption = (tokens: readonly Token[], i: number): boolean => {
@@ -194,7 +184,7 @@ function implicitSection(core: readonly Option[], sections: Draft[]): Draft | un
   const protocol = core.find((option) => option.name === '-p')?.values[0];
   const module = protocol === undefined ? undefined : protocolModules.get(protocol.toLowerCase());
   if (module === undefined) return undefined;
-  const draft: Draft = { opener: '-m', name: module, options: [], words: ['-m', module] };
+  const draft: Draft = { opener: '-m', name: module, options: [] };
   sections.push(draft);
   return draft;
 }

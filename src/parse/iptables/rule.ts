@@ -4,9 +4,9 @@ import type { SourceRef } from '../../model/source.ts';
 import type { Family } from '../../net/address.ts';
 import { lowerModule } from './matches.ts';
 import { readNetwork, readProtocol } from './numbers.ts';
-import { groupWords, type Option, type RuleWords } from './options.ts';
+import { groupWords, type Option, optionText, type RuleWords } from './options.ts';
 import { isExtension, lowerTarget } from './targets.ts';
-import { quoteWord, type Token } from './tokens.ts';
+import type { Token } from './tokens.ts';
 
 export interface LoweredRule {
   readonly rule: Rule;
@@ -38,7 +38,7 @@ export function lowerRule(
     if (lowered.note !== undefined) notes.push(lowered.note);
   }
   if (words.stray.length > 0) {
-    const text = words.stray.map(quoteWord).join(' ');
+    const text = words.stray.join(' ');
     const why = 'words that belong to no option';
     matches.push({ kind: 'unknown', text, why });
     notes.push(`${why}: ${text}`);
@@ -62,8 +62,8 @@ function readTarget(
   isChain: (name: string) => boolean,
 ): { target: Target; note?: string } {
   if (words.target === undefined) return { target: { kind: 'continue', text: '' } };
-  const { via, section } = words.target;
-  if (via === '-g') return { target: { kind: 'goto', chain: section.name } };
+  const section = words.target;
+  if (section.opener === '-g') return { target: { kind: 'goto', chain: section.name } };
   // An undeclared name without options can only be a chain that the excerpt leaves out; the walk finds it missing.
   if (!isExtension(section.name) && (isChain(section.name) || section.options.length === 0))
     return { target: { kind: 'jump', chain: section.name } };
@@ -74,8 +74,7 @@ function readTarget(
 function lowerCore(option: Option, family: Family): Match | undefined {
   const { name, negate, values } = option;
   const [value] = values;
-  const text = `${negate ? '! ' : ''}${[name, ...values.map(quoteWord)].join(' ')}`;
-  const unknownMatch = (why: string): Match => ({ kind: 'unknown', text, why });
+  const unknownMatch = (why: string): Match => ({ kind: 'unknown', text: optionText(option), why });
   if (name === '-f') return values.length === 0 ? { kind: 'fragment', negate } : unknownMatch('stray value');
   if (value === undefined || values.length > 1) return unknownMatch('one value is needed');
   switch (name) {

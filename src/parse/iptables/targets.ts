@@ -2,7 +2,7 @@
 import type { NatRange, Target } from '../../model/netfilter.ts';
 import { type Family, parseAddress } from '../../net/address.ts';
 import { readAddressRange, readPortRange, readU32, readValueMask } from './numbers.ts';
-import type { Section } from './options.ts';
+import { type Section, sectionText } from './options.ts';
 
 /** A note says that the target or an option of it is not known at all. */
 export interface LoweredTarget {
@@ -74,12 +74,13 @@ export const isExtension = (name: string): boolean =>
   readers.has(name) || passing.has(name) || outside.has(name);
 
 export function lowerTarget(section: Section, family: Family): LoweredTarget {
-  const { name, text } = section;
+  const { name } = section;
+  const direct = readers.get(name)?.(section, family);
+  if (direct !== undefined) return { target: direct };
+  const text = sectionText(section);
   if (passing.has(name)) return { target: { kind: 'continue', text } };
   const why = outside.get(name);
   if (why !== undefined) return { target: { kind: 'unknown', text, why } };
-  const target = readers.get(name)?.(section, family);
-  if (target !== undefined) return { target };
   const reason = readers.has(name)
     ? `an option of ${name} is not understood`
     : `target ${name} is neither known nor a chain`;
@@ -208,10 +209,10 @@ function readConnmark(section: Section): Target | undefined {
 
 /** --helper and the event filters leave the packet and its tracking as they are; zones split the connection table. */
 function readCt(section: Section): Target | undefined {
-  const { options, text } = section;
+  const { options } = section;
   if (options.length === 1 && options[0]?.name === '--notrack') return { kind: 'notrack' };
   const harmless = ['--helper', '--ctevents', '--expevents', '--timeout'];
   return options.length > 0 && options.every(({ name }) => harmless.includes(name))
-    ? { kind: 'continue', text }
+    ? { kind: 'continue', text: sectionText(section) }
     : undefined;
 }

@@ -49,7 +49,3 @@ export const quoteWord = (text: string): string =>
   /^[A-Za-z0-9_.,:/+=@%[\]()*!?-]+$/.test(text) && !/^(!$|-)/.test(text)
     ? text
     : `"${text.replace(/[\\"]/g, '\\$&')}"`;
-
-export const renderToken = (token: Token): string => (token.quoted ? quoteAlways(token.text) : token.text);
-
-const quoteAlways = (text: string): string => `"${text.replace(/[\\"]/g, '\\$&')}"`;

@@ -49,7 +49,7 @@ function readTaint(item: JsonObject, field: string): string {
 }
 
 /** The label that the API server sets on every Namespace; objects that never met a server lack it. */
-export const nameLabel = 'kubernetes.io/metadata.name';
+const nameLabel = 'kubernetes.io/metadata.name';
 
 export function readNamespace(item: JsonObject): Namespace {
   const { name, labels: own } = metadata(item);

@@ -1,7 +1,7 @@
 /** NetworkPolicy (networking.k8s.io/v1) in normal form, with the API server's defaults and validation. */
 import type { NetworkPolicy, PolicyPeer, PolicyPort, PolicyRule, Selector } from '../../model/cluster.ts';
 import { covers } from '../../net/prefix.ts';
-import { isObject, type JsonObject } from '../json.ts';
+import type { JsonObject } from '../json.ts';
 import {
   cidr,
   each,
@@ -195,7 +195,3 @@ function readExpression(item: JsonObject, field: string): Selector['matchExpress
     );
   return { key: string(item.key, `${field}.key`), operator, values };
 }
-
-/** For readers of other kinds that hold label selectors. */
-export const readSelector = (value: unknown, field: string): Selector =>
-  selector(isObject(value) ? value : (value ?? {}), field);
