@@ -237,8 +237,11 @@ function planLoad(nodes: number, pods: number | undefined, apps: readonly Planne
   const base = apps.reduce((sum, app) => sum + app.replicaNodes.length, 0);
   const total = pods ?? base;
   require(Number.isInteger(total) &&
-    total >= base, '--pods', `the default applications on ${nodes} nodes are ${base} pods`);
-  require(total <= nodes * (maxPodsPerNode - 10), '--pods', `a node holds ${maxPodsPerNode - 10} pods`);
+    total >= base, '--pods', `it must be at least ${base}: the default applications on ${nodes} nodes`);
+  require(total <=
+    nodes *
+      (maxPodsPerNode -
+        10), '--pods', `it must be at most ${nodes * (maxPodsPerNode - 10)} on ${nodes} nodes`);
   return range(Math.ceil((total - base) / loadReplicas)).map((index) => ({
     namespace: 'load',
     name: `load-${index + 1}`,

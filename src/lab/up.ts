@@ -1,9 +1,11 @@
 /** Builds a lab: all of it, or nothing. */
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PodpathError } from '../model/errors.ts';
 import { mapLimit } from '../system/exec.ts';
 import {
+  allNetns,
   buildFabric,
   buildNode,
   buildPod,
@@ -19,7 +21,7 @@ import { defaultObjects, defaultServers } from './objects.ts';
 import { hostOf, type Plan, type PlanOptions, planLab } from './plan.ts';
 import { requireLabHost } from './requirements.ts';
 import type { LabState } from './state.ts';
-import { checkLabName, claimLab, processId, writeJson } from './store.ts';
+import { checkLabName, claimLab, labDir, processId, writeJson } from './store.ts';
 import { syncPolicies, syncServices } from './sync.ts';
 
 export interface UpOptions extends PlanOptions {
@@ -34,10 +36,11 @@ export interface UpOptions extends PlanOptions {
 /** Throws PodpathError if the lab cannot be built; nothing of it is left then. */
 export async function upLab(options: UpOptions): Promise<Lab> {
   checkLabName(options.name);
-  const state = { ...planLab(options, new Date().toISOString()) };
-  requireLabHost(state.state.cni);
+  const planned = planLab(options, new Date().toISOString());
+  requireLabHost(planned.state.cni);
   await sweepLabs();
-  const plan: Plan = { ...state, state: await withOwner(state.state, options.ownerPid) };
+  const plan: Plan = { ...planned, state: await withOwner(planned.state, options.ownerPid) };
+  checkNamesFree(plan.state);
   const dir = await claimLab(plan.state);
   try {
     const lab = labHandle(plan.state, dir);
@@ -51,6 +54,20 @@ export async function upLab(options: UpOptions): Promise<Lab> {
     if (options.signal?.aborted) throw interrupted(options.name);
     throw error;
   }
+}
+
+/** Namespaces are the whole machine's, the state directory is not: a lab of another state directory must stay untouched. */
+function checkNamesFree(state: LabState): void {
+  if (existsSync(labDir(state.name))) return;
+  const taken = allNetns(state).filter((netns) => existsSync(`/run/netns/${netns}`));
+  if (taken[0] === undefined) return;
+  throw new PodpathError({
+    code: 'lab/names-taken',
+    what: `the lab ${state.name} cannot be built`,
+    where: taken[0],
+    why: `${taken.length} of its network namespaces exist already, but no lab of that name does`,
+    todo: 'choose another name, or delete them with `ip netns del` if nobody needs them',
+  });
 }
 
 async function withOwner(state: LabState, pid: number | undefined): Promise<LabState> {
