@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { stripVTControlCharacters } from 'node:util';
 import { rolldown } from 'rolldown';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -38,6 +39,10 @@ try {
     if (error.code !== 'ENOENT') throw error;
   });
   await rename(fresh, join(root, 'dist'));
+} catch (error) {
+  // The bundler's message shows the place; its stack shows only the bundler.
+  process.stderr.write(`${stripVTControlCharacters(error.message)}\n`);
+  process.exitCode = 1;
 } finally {
   await rm(fresh, { recursive: true, force: true });
   await rm(old, { recursive: true, force: true });

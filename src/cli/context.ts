@@ -71,11 +71,6 @@ export function note(text: string): void {
   process.stderr.write(`${text}\n`);
 }
 
-/** Remark that only -v asks for. */
-export function detail(text: string): void {
-  if (settings.verbosity > 0) note(tint('dim', text, process.stderr));
-}
-
 /** Progress of one long step: a spinner on a terminal, one plain line a message elsewhere. */
 export interface Progress {
   update(text: string): void;

@@ -43,7 +43,7 @@ function reportUsage(error: CommanderError, argv: readonly string[]): number {
 }
 
 /** Commander's text as one line: `error: unknown command 'x'\n(Did you mean y?)` -> `unknown command 'x': did you mean y?` */
-export function usageMessage(text: string): string {
+function usageMessage(text: string): string {
   const [first = '', ...rest] = text.replace(/^error: /, '').split('\n');
   const hint = rest
     .map((line) => line.trim().replace(/^\((.*)\)$/, '$1'))
@@ -84,7 +84,7 @@ const stackOf = (error: unknown): string =>
   error instanceof Error ? (error.stack ?? error.message) : String(error);
 
 /** Read from the words themselves: a usage error may end the parsing before the option is known. */
-export function wantsJson(argv: readonly string[]): boolean {
+function wantsJson(argv: readonly string[]): boolean {
   const end = argv.indexOf('--');
   const words = end === -1 ? argv : argv.slice(0, end);
   return words.some(

@@ -5,14 +5,20 @@ import { Command, InvalidArgumentError } from 'commander';
 import * as completion from './completion.ts';
 import { configureOutput, handleSignals, type When } from './context.ts';
 import * as demo from './demo.ts';
+import * as diagnose from './diagnose.ts';
 import * as doctor from './doctor.ts';
 import { reportError } from './errors.ts';
 import * as lab from './lab.ts';
+import * as scan from './scan.ts';
 import * as snapshot from './snapshot.ts';
+import * as trace from './trace.ts';
 import * as version from './version.ts';
 
 /** Every command, in the order of the help. */
 const commands: readonly { register(program: Command): void }[] = [
+  diagnose,
+  trace,
+  scan,
   snapshot,
   lab,
   demo,
