@@ -1,0 +1,44 @@
+/** The tunnel endpoints (VTEPs) of a VXLAN pod network, and what each node believes about the others. */
+import { orElse } from '../model/known.ts';
+import type { Device, Neighbour } from '../model/netns.ts';
+import { type Address, sameAddress } from '../net/address.ts';
+import { contains } from '../net/prefix.ts';
+import type { CheckContext, NodeView } from './check.ts';
+
+export interface Vtep {
+  readonly view: NodeView;
+  readonly device: Device;
+  readonly mac: string;
+}
+
+/** Nodes whose VXLAN device is there and has a MAC. Empty for other kinds of tunnels and for CNIs that need no entries. */
+export function vteps(context: CheckContext): Vtep[] {
+  const detected = context.need(context.cni);
+  if (detected?.tunnel?.kind !== 'vxlan' || detected.cni.bypassesKernelRoutes) return [];
+  const { device: name } = detected.tunnel;
+  return context.nodes().flatMap((view) => {
+    if (context.need(view.netns.devices) === undefined) return [];
+    const device = context.world.device(view.netns, name);
+    return device?.mac === undefined || device.vxlan === undefined ? [] : [{ view, device, mac: device.mac }];
+  });
+}
+
+/** The neighbour entries by which one node reaches another's VTEP: for an address of the device, else one of its pod CIDR. */
+export function neighboursOf(from: Vtep, to: Vtep): Neighbour[] {
+  return orElse(from.view.netns.neighbours, []).filter(
+    (neighbour) => neighbour.device === from.device.name && isVtepAddress(to, neighbour.address),
+  );
+}
+
+function isVtepAddress({ view, device }: Vtep, address: Address): boolean {
+  const own = device.addresses.filter((a) => a.address.family === address.family && a.scope !== 'link');
+  return own.length > 0
+    ? own.some((a) => sameAddress(a.address, address))
+    : view.node.podCidrs.some((cidr) => contains(cidr, address));
+}
+
+/** Underlay addresses by which peers send to a VTEP. */
+export const endpointAddresses = ({ view, device }: Vtep): Address[] => [
+  ...(device.vxlan?.local === undefined ? [] : [device.vxlan.local]),
+  ...view.node.internalAddresses,
+];
