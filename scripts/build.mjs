@@ -1,6 +1,5 @@
 // Bundles the programs into dist/: small entries, the commands as chunks that load when they are used.
 // The new dist/ takes the old one's place only when it is whole, so that a failed build leaves a program that runs.
-import { existsSync } from 'node:fs';
 import { copyFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,17 +7,13 @@ import { stripVTControlCharacters } from 'node:util';
 import { rolldown } from 'rolldown';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const present = (file) =>
-  existsSync(join(root, file)) || process.stderr.write(`build: ${file} is not there yet\n`) === 0;
-const entries = Object.fromEntries(
-  Object.entries({
-    podpath: 'src/cli/main.ts',
-    servers: 'src/lab/servers/main.ts',
-    agent: 'src/probe/agent.ts',
-  }).filter(([, file]) => present(file)),
-);
-/** Files that run as they are. */
-const copies = ['src/lab/servers/open.py'].filter(present);
+const entries = {
+  podpath: 'src/cli/main.ts',
+  servers: 'src/lab/servers/main.ts',
+  agent: 'src/probe/agent.ts',
+};
+/** Files that run or are read as they are; their names in dist/. */
+const copies = { 'open.py': 'src/lab/servers/open.py', 'demo.tar.gz': 'demo/recording.tar.gz' };
 
 const fresh = join(root, `dist.${process.pid}.tmp`);
 const old = join(root, `dist-old.${process.pid}.tmp`);
@@ -33,8 +28,7 @@ try {
     sourcemap: false,
   });
   await bundle.close();
-  for (const file of copies)
-    await copyFile(join(root, file), join(fresh, file.slice(file.lastIndexOf('/') + 1)));
+  for (const [name, file] of Object.entries(copies)) await copyFile(join(root, file), join(fresh, name));
   await rename(join(root, 'dist'), old).catch((error) => {
     if (error.code !== 'ENOENT') throw error;
   });

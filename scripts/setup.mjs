@@ -117,7 +117,7 @@ const isDebian = () => /^ID(_LIKE)?=.*(debian|ubuntu)/m.test(read('/etc/os-relea
 /** Builds if dist/ is older than what it is made of. */
 function build() {
   const built = modified(join(root, 'dist/podpath.js'));
-  const sources = ['src', 'scripts/build.mjs', 'package.json', 'package-lock.json'].map((p) =>
+  const sources = ['src', 'demo', 'scripts/build.mjs', 'package.json', 'package-lock.json'].map((p) =>
     newest(join(root, p)),
   );
   if (built >= Math.max(...sources)) return;

@@ -106,6 +106,20 @@ describe('the frame', () => {
   });
 });
 
+describe('demo --replay', () => {
+  it('diagnoses the recording that comes with podpath: the tunnel port is blocked', async () => {
+    const { code, stdout, stderr } = await podpath(['demo', '--replay']);
+    expect(stdout).toMatch(/No lab is built[\s\S]*cannot reach[\s\S]*overlay\/port-blocked/);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+  });
+
+  it('names the faults where it is asked for one that does not exist', async () => {
+    const { code, stderr } = await podpath(['demo', '--fault', 'gremlins']);
+    expect(stderr).toMatch(/there is no fault gremlins[\s\S]*node-firewall-drops-tunnel/);
+    expect(code).toBe(3);
+  });
+});
+
 describe('completion', () => {
   it('is a script that bash accepts and that completes commands and options', async () => {
     const { stdout } = await podpath(['completion', 'bash']);

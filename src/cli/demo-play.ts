@@ -194,7 +194,9 @@ async function diagnose(
     // exec sets the C locale for the tools that podpath reads; this output is for people.
     { signal, env: { LC_ALL: unicodeOn() ? 'C.UTF-8' : 'C', COLUMNS: String(widthColumns()) } },
   );
-  show(`${result.stdout}${result.stderr}`.trimEnd());
+  // Progress is on stderr; it is of interest only where there is no result. A healthy flow's whole path says nothing new.
+  const answer = cause === undefined ? (result.stdout.split('\n')[0] ?? '') : result.stdout;
+  show((result.code === 0 || result.code === 1 ? answer : `${result.stdout}${result.stderr}`).trimEnd());
   show(tint('dim', `(${secondsSince(started)}, exit code ${result.code})`));
   return cause === undefined ? result.code === 0 : result.code === 1 && result.stdout.includes(cause);
 }
