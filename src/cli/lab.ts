@@ -84,7 +84,7 @@ function registerUp(lab: Command): void {
     .addOption(
       new Option(
         '--owner-pid <pid>',
-        'the next lab command removes the lab if this process is gone',
+        'the next `lab up` or `lab list` removes the lab if this process is gone',
       ).argParser(count),
     )
     .action(up);

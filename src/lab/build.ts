@@ -1,4 +1,5 @@
 /** Makes a planned lab's namespaces and devices. Everything happens inside namespaces of the lab. */
+import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { mapLimit } from '../system/exec.ts';
@@ -100,6 +101,16 @@ export async function buildFabric(state: LabState, signal?: AbortSignal): Promis
   await must(inNetns(netns, ['nft', '-f', '-']), { ...options, input: fragments });
 }
 
+/** False where the kernel was started with ipv6.disable=1 or built without it. */
+export const hasIpv6 = (): boolean => existsSync('/proc/sys/net/ipv6');
+
+const ipv6Settings = [
+  'net/ipv6/conf/all/accept_ra=0',
+  'net/ipv6/conf/default/accept_ra=0',
+  // Duplicate address detection would keep new addresses unusable for a second.
+  'net/ipv6/conf/default/accept_dad=0',
+];
+
 /** Settings that devices inherit, so they must stand before the first device: what kubelet, kube-proxy and the CNIs set. */
 export async function configureNode(state: LabState, node: LabNode, signal?: AbortSignal): Promise<void> {
   const settings = [
@@ -108,10 +119,7 @@ export async function configureNode(state: LabState, node: LabNode, signal?: Abo
     'net/ipv4/conf/default/rp_filter=0',
     // kube-proxy in iptables mode, so that NodePorts answer on 127.0.0.1.
     'net/ipv4/conf/all/route_localnet=1',
-    'net/ipv6/conf/all/accept_ra=0',
-    'net/ipv6/conf/default/accept_ra=0',
-    // Duplicate address detection would keep new addresses unusable for a second.
-    'net/ipv6/conf/default/accept_dad=0',
+    ...(hasIpv6() ? ipv6Settings : []),
     ...(state.families.includes(6) ? ['net/ipv6/conf/all/forwarding=1'] : []),
     ...(cnis[state.cni].bridged
       ? ['net/bridge/bridge-nf-call-iptables=1', 'net/bridge/bridge-nf-call-ip6tables=1']

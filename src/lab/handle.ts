@@ -6,7 +6,7 @@ import { nearestNames } from '../model/nearest.ts';
 import { exec } from '../system/exec.ts';
 import type { Lab, Plural, ServerSpec } from './lab.ts';
 import { inNetns } from './run.ts';
-import { startServers, stopServers } from './servers/start.ts';
+import { replaceServers } from './servers/start.ts';
 import type { LabState } from './state.ts';
 import { checkLabName, labDir, labNames, readBuilding, readJson, readState, writeJson } from './store.ts';
 
@@ -75,10 +75,7 @@ export function labHandle(initial: LabState, dir: string): Lab {
     syncServices: async (nodes) => (await import('./sync.ts')).syncServices(lab, nodes),
     syncPolicies: async (nodes) => (await import('./sync.ts')).syncPolicies(lab, nodes),
     servers: async () => (await readJson<ServerSpec[]>(join(dir, 'servers.json'))) ?? [],
-    setServers: async (specs) => {
-      await stopServers(dir);
-      await startServers(state, dir, specs);
-    },
+    setServers: (specs) => replaceServers(state, dir, specs),
     saveState: async (patch) => {
       state = { ...state, ...patch };
       await writeJson(join(dir, 'lab.json'), state);

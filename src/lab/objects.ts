@@ -22,7 +22,7 @@ export function defaultServers(plan: Plan): ServerSpec[] {
   );
 }
 
-export const podsOf = (state: LabState, app: PlannedApp): readonly LabPod[] =>
+const podsOf = (state: LabState, app: PlannedApp): readonly LabPod[] =>
   app.replicaNodes.flatMap((_, replica) =>
     state.pods.filter((pod) => pod.namespace === app.namespace && pod.name === `${app.name}-${replica + 1}`),
   );

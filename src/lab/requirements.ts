@@ -2,8 +2,9 @@
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { PodpathError } from '../model/errors.ts';
+import { hasIpv6 } from './build.ts';
 import { cnis } from './cni/cnis.ts';
-import type { LabCni } from './state.ts';
+import type { LabState } from './state.ts';
 
 /** Tool -> Debian package. */
 const tools: Readonly<Record<string, string>> = {
@@ -24,7 +25,7 @@ const tools: Readonly<Record<string, string>> = {
 const allPackages = [...new Set(Object.values(tools))].join(' ');
 
 /** Throws PodpathError naming what is missing and how to get it. */
-export function requireLabHost(cni: LabCni): void {
+export function requireLabHost({ cni, families }: LabState): void {
   if (process.platform !== 'linux') {
     throw new PodpathError({
       code: 'lab/no-linux',
@@ -56,6 +57,14 @@ export function requireLabHost(cni: LabCni): void {
       what: `a lab with ${cni} cannot be built on this host`,
       why: 'the kernel module br_netfilter is not loaded, so rules would not see traffic between pods of one node',
       todo: 'run: modprobe br_netfilter (or use --cni calico-vxlan, which has no bridge)',
+    });
+  }
+  if (families.includes(6) && !hasIpv6()) {
+    throw new PodpathError({
+      code: 'lab/no-ipv6',
+      what: 'a dual-stack lab cannot be built on this host',
+      why: 'its kernel has no IPv6',
+      todo: 'leave --dual-stack out, or start the kernel without ipv6.disable=1',
     });
   }
 }

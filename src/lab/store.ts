@@ -1,8 +1,8 @@
 /** Where labs keep their state, and which of them are alive. */
-import { accessSync, constants, mkdirSync } from 'node:fs';
+import { accessSync, constants, lstatSync, mkdirSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { PodpathError } from '../model/errors.ts';
 import type { LabState, ProcessId } from './state.ts';
 
@@ -16,14 +16,28 @@ export interface Building {
 /** `$PODPATH_STATE_DIR`, else /run/podpath (gone after a reboot, as namespaces are), else a directory under /tmp. */
 export function stateRoot(): string {
   const given = process.env.PODPATH_STATE_DIR;
-  if (given !== undefined && given !== '') return given;
+  if (given !== undefined && given !== '') return resolve(given);
   try {
     mkdirSync('/run/podpath', { recursive: true });
     accessSync('/run/podpath', constants.W_OK);
     return '/run/podpath';
   } catch {
-    return join(tmpdir(), `podpath-${process.getuid?.() ?? 0}`);
+    return ownDirectory(join(tmpdir(), `podpath-${process.getuid?.() ?? 0}`));
   }
+}
+
+/** A directory under /tmp may have been put there by anybody, and what its files name is deleted on `lab down`. */
+function ownDirectory(path: string): string {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  const found = lstatSync(path);
+  if (found.isDirectory() && found.uid === (process.getuid?.() ?? found.uid)) return path;
+  throw new PodpathError({
+    code: 'lab/foreign-state',
+    what: 'the labs have no place for their state',
+    where: path,
+    why: 'it belongs to another user',
+    todo: 'set PODPATH_STATE_DIR to a directory of your own',
+  });
 }
 
 export const labDir = (name: string): string => join(stateRoot(), 'labs', name);

@@ -37,7 +37,7 @@ export interface UpOptions extends PlanOptions {
 export async function upLab(options: UpOptions): Promise<Lab> {
   checkLabName(options.name);
   const planned = planLab(options, new Date().toISOString());
-  requireLabHost(planned.state.cni);
+  requireLabHost(planned.state);
   await sweepLabs();
   const plan: Plan = { ...planned, state: await withOwner(planned.state, options.ownerPid) };
   checkNamesFree(plan.state);

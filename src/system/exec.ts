@@ -135,6 +135,8 @@ export async function startDaemon(argv: readonly string[], options: DaemonOption
       const child = spawn(argv[0] ?? '', argv.slice(1), {
         stdio: ['pipe', log.fd, log.fd, 'pipe'],
         detached: true,
+        // It must not hold the directory that the caller happens to be in.
+        cwd: '/',
         env: { ...process.env, LC_ALL: 'C' },
       });
       const failed = (why: string) => {

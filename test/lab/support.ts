@@ -1,8 +1,9 @@
 /** Labs for tests: names of their own, removed at the end, and real packets between pods. */
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { afterAll } from 'vitest';
 import type { Lab } from '../../src/lab/lab.ts';
 
 export interface Try {
@@ -17,10 +18,11 @@ export const whyNoLab: string | undefined =
   process.platform !== 'linux' ? 'labs need Linux' : process.getuid?.() !== 0 ? 'labs need root' : undefined;
 if (whyNoLab !== undefined) console.warn(`lab tests are skipped: ${whyNoLab}`);
 
-/** A state directory of this test file's own. */
+/** A state directory of this test file's own, gone after its last test. Call it once, at the top of the file. */
 export function ownStateDir(): string {
   const dir = mkdtempSync(join(tmpdir(), 'podpath-test-'));
   process.env.PODPATH_STATE_DIR = dir;
+  afterAll(() => rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 

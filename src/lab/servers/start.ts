@@ -10,8 +10,11 @@ import { isAlive, processId, readJson, writeJson } from '../store.ts';
 
 const readyTimeoutMs = 30_000;
 
-/** Writes servers.json and starts a process that serves it; resolves once every socket listens. Throws PodpathError. */
-export async function startServers(
+/**
+ * Writes servers.json and puts a process that serves it in the place of the one that may run; resolves once every
+ * socket listens. Throws PodpathError: for a pod that does not exist, with everything as it was.
+ */
+export async function replaceServers(
   state: LabState,
   dir: string,
   specs: readonly ServerSpec[],
@@ -24,6 +27,7 @@ export async function startServers(
     if (there === undefined) throw serverError(`there is no pod ${spec.pod}`, join(dir, 'servers.json'));
     return { netns: there, protocol: spec.protocol, address: spec.address, port: spec.port };
   });
+  await stopServers(dir);
   await writeJson(join(dir, 'servers.json'), ordered);
   const logFile = join(dir, 'servers.log');
   const argv = ['python3', bundledFile('open.py'), process.execPath, bundledEntry('servers'), dir];
