@@ -33,18 +33,20 @@ export function netnsOf(snapshot: Snapshot, endpoint: Endpoint): Netns | undefin
 }
 
 /**
- * Largest packet in bytes that the namespace sends from `own` towards `dst`: the device's MTU, or a route's where that
- * is lower (Cilium lowers the route). Undefined where the devices are not known.
+ * Largest packet in bytes that the namespace sends towards `dst`: the MTU of the device that its route leaves by (that
+ * of the own address where no route is known), or the route's own MTU where that is lower (Cilium lowers the route).
+ * Undefined where the devices are not known.
  */
 export function sendMtuBytes(netns: Netns, own: Address, dst: Address): number | undefined {
-  const device = orElse(netns.devices, []).find((one) =>
-    one.addresses.some((entry) => sameAddress(entry.address, own)),
-  );
-  if (device === undefined) return undefined;
   const routes = orElse(own.family === 4 ? netns.routes : netns.routes6, []);
   const best = routes
     .filter((route) => route.table === 'main' && contains(route.dst, dst))
-    .sort((a, b) => b.dst.length - a.dst.length)[0];
+    .toSorted((a, b) => b.dst.length - a.dst.length || a.metric - b.metric)[0];
+  const name = best?.nexthops[0]?.device;
+  const device = orElse(netns.devices, []).find((one) =>
+    name === undefined ? one.addresses.some((entry) => sameAddress(entry.address, own)) : one.name === name,
+  );
+  if (device === undefined) return undefined;
   return Math.min(device.mtuBytes, best?.mtuBytes ?? device.mtuBytes);
 }
 

@@ -146,7 +146,7 @@ it('climbs from the ping to the transfer, with the nodes below and the way back 
     'full-size-ping node1/shop_web-1 ping -n -c1 -W 0.9 -M do -s 1422 10.244.2.6',
     "connect node1/shop_web-1 timeout 0.9 bash -c '</dev/tcp/10.244.2.6/8080'",
     "transfer node1/shop_web-1 bash -c 'head -c 100000 /dev/zero | curl -sS -m 0.9 --data-binary @- http://10.244.2.6:8080/'",
-    'transfer node1/shop_web-1 curl -sS -m 0.9 -o /dev/null http://10.244.2.6:8080/bytes/100000',
+    'transfer node1/shop_web-1 curl -sS -f -m 0.9 -o /dev/null http://10.244.2.6:8080/bytes/1 -o /dev/null http://10.244.2.6:8080/bytes/100000',
     "service node1/shop_web-1 timeout 0.9 bash -c '</dev/tcp/10.96.1.2/80'",
     'return-ping node2/shop_api-2 ping -n -c1 -W 0.9 10.244.1.5',
     'node-ping node1 ping -n -c1 -W 0.9 10.99.0.12',

@@ -5,7 +5,7 @@ import { address } from '../net/address.ts';
 import { readReply } from './dns.ts';
 import { readPing } from './icmp.ts';
 import { probesOf, readProbes } from './read.ts';
-import { readSocketInfo } from './tcp.ts';
+import { readSocketInfo } from './socket-info.ts';
 
 const flow: Flow = {
   src: { kind: 'pod', namespace: 'shop', name: 'web-1', address: address('10.244.1.5') },

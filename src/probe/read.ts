@@ -180,7 +180,7 @@ function transferSentence(result: ProbeResult): string {
   const [from, to] = result.bulk === 'from-dst' ? [target(result), result.src] : [result.src, target(result)];
   const what = `a transfer of ${result.sizeBytes} bytes from ${from} to ${to}`;
   return result.outcome === 'timeout'
-    ? `${what} did not end: ${firstLine(result.output)}`
+    ? `${what} stalled (${firstLine(result.output)})`
     : `${what} ${end(result)}`;
 }
 

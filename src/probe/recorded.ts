@@ -11,7 +11,8 @@ export function recordedFor(flow: Flow, results: readonly ProbeResult[]): readon
   return results.filter(
     (result) =>
       result.src === src &&
-      ((result.dst === dst && (result.kind === 'icmp' || (result.kind === flow.protocol && result.port === flow.dstPort))) ||
+      ((result.dst === dst &&
+        (result.kind === 'icmp' || (result.kind === flow.protocol && result.port === flow.dstPort))) ||
         (result.kind === 'dns' && flow.hostName !== undefined && namesMatch(result.dst, flow.hostName))),
   );
 }

@@ -68,7 +68,7 @@ export function commandOf(request: ProbeRequest): string {
       const url = `http://${hostPort(request.dst, request.port)}`;
       return request.bulk.direction === 'from-src'
         ? `bash -c 'head -c ${request.bulk.sizeBytes} /dev/zero | curl -sS -m ${wait} --data-binary @- ${url}/'`
-        : `curl -sS -m ${wait} -o /dev/null ${url}/bytes/${request.bulk.sizeBytes}`;
+        : `curl -sS -f -m ${wait} -o /dev/null ${url}/bytes/1 -o /dev/null ${url}/bytes/${request.bulk.sizeBytes}`;
     }
     case 'udp':
       return `bash -c 'exec 3<>/dev/udp/${request.dst}/${request.port}; head -c ${request.sizeBytes ?? 8} /dev/zero >&3; timeout ${wait} head -c 1 <&3'`;

@@ -5,7 +5,8 @@ import { probeDns } from './dns.ts';
 import { probeIcmp } from './icmp.ts';
 import type { Found } from './outcome.ts';
 import { commandOf, type ProbeRequest, timeoutOf } from './request.ts';
-import { probeTcp } from './tcp.ts';
+import { probeHandshake } from './tcp.ts';
+import { probeTransfer } from './transfer.ts';
 import { probeUdp } from './udp.ts';
 
 /** Probes under way at once: a ladder has about twenty, and all of them may have to wait for their time-out. */
@@ -30,7 +31,9 @@ async function attempt(request: ProbeRequest): Promise<Found> {
       case 'icmp':
         return await probeIcmp(request);
       case 'tcp':
-        return await probeTcp(request);
+        return await (request.bulk === undefined
+          ? probeHandshake(request)
+          : probeTransfer(request, request.bulk));
       case 'udp':
         return await probeUdp(request);
       case 'dns':
