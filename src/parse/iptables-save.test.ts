@@ -197,7 +197,7 @@ describe('rules', () => {
       range: { from, to: from, ports: { from: 80, to: 80 } },
     });
     expect(target('fd00::1')).toEqual({ kind: 'dnat', range: { from, to: from } });
-    expect(target('[fd00::1]-[fd00::3]:80')).toMatchObject({ range: { from, to: from + 2n } });
+    expect(target('[fd00::1-fd00::3]:80')).toMatchObject({ range: { from, to: from + 2n } });
   });
   it('keeps comment, counters and the line', () => {
     const ruleset = read(

@@ -94,7 +94,7 @@ const modules = new Map<string, ModuleReader>([
   ['icmp6', eachOption({ '--icmpv6-type': (option) => icmpType(option, 6) })],
   ['icmpv6', eachOption({ '--icmpv6-type': (option) => icmpType(option, 6) })],
   ['state', eachOption({ '--state': ctState })],
-  ['conntrack', eachOption({ '--ctstate': ctState, '--ctstatus': ctStatus, ...conntrackTuple() })],
+  ['conntrack', eachOption({ '--ctstate': ctState, ...conntrackEntry() })],
   ['mark', eachOption({ '--mark': (option) => mark(option, 'mark') })],
   ['connmark', eachOption({ '--mark': (option) => mark(option, 'connmark') })],
   ['set', readSet],
@@ -193,18 +193,12 @@ function ctState({ negate, values }: Option): Lowered {
   return { kind: 'ct-state', negate, states: states.filter((state) => state !== undefined) };
 }
 
-/** SNAT and DNAT name the same status bits in --ctstate and --ctstatus (xt_conntrack.c); the other bits are not modelled. */
-function ctStatus(option: Option): Lowered {
-  if (/^(SNAT|DNAT)(,(SNAT|DNAT))*$/.test(option.values[0] ?? '')) return ctState(option);
-  return notModelled(option, 'conntrack', 'the status bits of the conntrack entry are not modelled');
-}
-
-/** Options of -m conntrack that are understood, and ask about the tuple of the connection instead of the packet. */
-function conntrackTuple(): Record<string, OptionReader> {
+/** Options of -m conntrack that are understood, and ask about the connection's entry instead of the packet. */
+function conntrackEntry(): Record<string, OptionReader> {
   const names = ['ctproto', 'ctorigsrc', 'ctorigdst', 'ctorigsrcport', 'ctorigdstport'];
-  names.push('ctreplsrc', 'ctrepldst', 'ctreplsrcport', 'ctrepldstport', 'ctexpire', 'ctdir');
+  names.push('ctstatus', 'ctreplsrc', 'ctrepldst', 'ctreplsrcport', 'ctrepldstport', 'ctexpire', 'ctdir');
   const read: OptionReader = (option) =>
-    notModelled(option, 'conntrack', 'the tuple of the conntrack entry is not modelled');
+    notModelled(option, 'conntrack', 'this part of the conntrack entry is not modelled');
   return Object.fromEntries(names.map((name) => [`--${name}`, read]));
 }
 

@@ -144,7 +144,7 @@ function natText(range: NatRange, family: Family): string {
   const ports = range.ports === undefined ? '' : `:${rangeText(range.ports, '-')}`;
   if (range.from === undefined) return ports;
   const span = addressSpan(range.from, range.to ?? range.from, family, false);
-  return family === 4 || ports === '' ? `${span}${ports}` : `[${span.replace('-', ']-[')}]${ports}`;
+  return family === 4 || ports === '' ? `${span}${ports}` : `[${span}]${ports}`;
 }
 
 function printTarget(target: Target, family: Family): string {

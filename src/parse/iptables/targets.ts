@@ -123,7 +123,7 @@ function readNat(
 }
 
 /**
- * `10.0.0.1`, `10.0.0.1-10.0.0.9:80-90`, `:80`, `[fd00::1]:80`, `[fd00::1]-[fd00::9]:80`, `fd00::1`. Shifted port ranges
+ * `10.0.0.1`, `10.0.0.1-10.0.0.9:80-90`, `:80`, `[fd00::1]:80`, `[fd00::1-fd00::9]:80`, `fd00::1`. Shifted port ranges
  * (`80-90/100`) are not understood.
  */
 function readNatRange(text: string, family: Family): NatRange | undefined {
@@ -141,8 +141,7 @@ function readNatRange(text: string, family: Family): NatRange | undefined {
 function splitNat6(text: string): RegExpExecArray | null {
   const bare = text.split('-').every((part) => parseAddress(part) !== undefined);
   if (bare) return /^(.*)$/.exec(text);
-  const plainText = text.replace(/\]-\[/, '-');
-  return /^\[?([0-9a-f:.-]*?)\]?(?::([0-9-]+))?$/i.exec(plainText);
+  return /^(?:\[([0-9a-f:.-]+)\])?(?::([0-9-]+))?$/i.exec(text);
 }
 
 function readMasquerade(section: Section): Target | undefined {

@@ -13,7 +13,9 @@ export interface Token {
 export function tokenize(line: string): Token[] | undefined {
   const tokens: Token[] = [];
   if (!line.includes('"')) {
-    for (const word of line.split(/[ \t]+/)) if (word !== '') tokens.push({ text: word, quoted: false });
+    // A plain separator splits several times faster than an expression, and iptables-save writes no tabs.
+    const words = line.includes('\t') ? line.split(/[ \t]+/) : line.split(' ');
+    for (const word of words) if (word !== '') tokens.push({ text: word, quoted: false });
     return tokens;
   }
   let word = '';

@@ -1,0 +1,144 @@
+import { existsSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { exec } from '../system/exec.ts';
+import { parseIptablesSave, printRuleset } from './iptables-save.ts';
+import { formatPosition } from './result.ts';
+import { withoutSources } from './testing.ts';
+
+/** Every kind of match and target in the spellings that people and tools use. */
+const rules4 = [
+  '*filter',
+  ':INPUT ACCEPT [0:0]',
+  ':FORWARD ACCEPT [0:0]',
+  ':OUTPUT ACCEPT [0:0]',
+  ':KUBE-X - [0:0]',
+  '-A INPUT ! -p gre -f -j DROP',
+  '-A INPUT ! -i cali+ ! -s 10.1.2.3/255.255.0.0 -j KUBE-X',
+  '-A INPUT -p udp -m udp ! --sport 1000:2000 --dport 53 -g KUBE-X',
+  '-A INPUT -p tcp -m multiport --ports 80,443,8000:8010 -j ACCEPT',
+  '-A INPUT -p tcp -m multiport ! --sports 80 -j ACCEPT',
+  '-A INPUT -p sctp -m sctp --dport 80 -j ACCEPT',
+  '-A INPUT -p sctp -m multiport --dports 80,90 -j ACCEPT',
+  '-A INPUT -p udplite -m multiport --dports 80 -j ACCEPT',
+  '-A INPUT -p dccp -m dccp --dport 80 -j ACCEPT',
+  '-A INPUT -p icmp -m icmp ! --icmp-type 3/4 -j ACCEPT',
+  '-A INPUT -p icmp -m icmp --icmp-type any -j ACCEPT',
+  '-A INPUT -p tcp -m tcp ! --tcp-flags ALL NONE -j ACCEPT',
+  '-A INPUT -p tcp -m tcp --tcp-flags ALL FIN,PSH,URG -j ACCEPT',
+  '-A INPUT -m conntrack ! --ctstate RELATED,DNAT -j ACCEPT',
+  '-A INPUT -m state --state NEW -j ACCEPT',
+  '-A INPUT -m conntrack --ctstate NEW --ctproto 6 --ctorigdst 10.0.0.1 --ctorigdstport 80 -j ACCEPT',
+  '-A INPUT -m conntrack --ctstatus ASSURED -j ACCEPT',
+  '-A INPUT -m mark ! --mark 1 -m connmark --mark 0x80/0x80 -j ACCEPT',
+  '-A INPUT -m set ! --match-set S src -j ACCEPT',
+  '-A INPUT -m addrtype ! --src-type LOCAL --dst-type LOCAL,BROADCAST -j ACCEPT',
+  '-A INPUT -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT',
+  '-A INPUT -m statistic --mode random ! --probability 0.33333333349 -j ACCEPT',
+  '-A INPUT -m statistic --mode nth ! --every 3 --packet 1 -j ACCEPT',
+  '-A FORWARD -m physdev ! --physdev-in v0 --physdev-is-bridged -j ACCEPT',
+  '-A FORWARD -m physdev ! --physdev-is-in --physdev-out v+ -j ACCEPT',
+  '-A INPUT -m iprange ! --src-range 10.0.0.1-10.0.0.9 --dst-range 10.0.0.1-10.0.0.1 -j ACCEPT',
+  '-A INPUT -m length ! --length 1400: -j ACCEPT',
+  '-A INPUT -m length --length 28 -j ACCEPT',
+  '-A INPUT -m limit --limit 5/min --limit-burst 3 -j LOG --log-prefix "[a \\"b\\"] " --log-level 4',
+  '-A INPUT -m recent --set --name x --rsource',
+  '-A INPUT -m comment --comment "it\'s \\"x\\" \\\\ y" -m comment --comment --z',
+  '-A OUTPUT -m owner ! --uid-owner 0-99 -j ACCEPT',
+  '-A INPUT -m mac --mac-source 02:00:00:00:00:01 -j ACCEPT',
+  '-A INPUT -m pkttype --pkt-type multicast -j ACCEPT',
+  '-A INPUT -j NFLOG --nflog-prefix "a b" --nflog-group 1',
+  '-A INPUT -j NFQUEUE --queue-num 0 --queue-bypass',
+  '-A INPUT -p tcp -j REJECT --reject-with tcp-reset',
+  '-A INPUT -m time --timestart 01:00:00 --timestop 02:00:00 -j ACCEPT',
+  '-A INPUT -m connlimit --connlimit-above 5 --connlimit-mask 32 --connlimit-saddr -j ACCEPT',
+  'COMMIT',
+  '*mangle',
+  '-A PREROUTING -j MARK --set-mark 0x3/0x1',
+  '-A PREROUTING -j MARK --and-mark 0xffff',
+  '-A PREROUTING -j MARK --or-mark 0x8000',
+  '-A PREROUTING -j MARK --xor-mark 0x1',
+  '-A PREROUTING -j CONNMARK --set-xmark 0x80/0x80',
+  '-A PREROUTING -j CONNMARK --save-mark --nfmask 0x80 --ctmask 0xff',
+  '-A PREROUTING -j CONNMARK --restore-mark',
+  '-A PREROUTING -p tcp -j TPROXY --on-port 1 --on-ip 127.0.0.1 --tproxy-mark 0x1/0x1',
+  '-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1300',
+  '-A PREROUTING -j TTL --ttl-inc 1',
+  'COMMIT',
+  '*nat',
+  '-A PREROUTING -p tcp -j DNAT --to-destination 10.0.0.1-10.0.0.3:80-90 --random --persistent',
+  '-A PREROUTING -p tcp -j DNAT --to-destination :80',
+  '-A PREROUTING -j DNAT --to-destination 10.0.0.1',
+  '-A POSTROUTING -p tcp -j SNAT --to-source 10.0.0.1-10.0.0.3:1024-2000 --random-fully',
+  '-A POSTROUTING -p tcp -j MASQUERADE --to-ports 1024-2000 --random-fully',
+  '-A PREROUTING -p tcp -j REDIRECT --to-ports 1-5',
+  '-A PREROUTING -j REDIRECT',
+  'COMMIT',
+  '*raw',
+  '-A PREROUTING -j NOTRACK',
+  '-A PREROUTING -j CT --notrack',
+  '-A PREROUTING -m rpfilter --validmark --invert -j DROP',
+  '-A PREROUTING -j CT --zone 5',
+  '-A PREROUTING -j TRACE',
+  'COMMIT',
+];
+
+const rules6 = [
+  '*filter',
+  ':INPUT ACCEPT [0:0]',
+  '-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j ACCEPT',
+  '-A INPUT -p ipv6-icmp -m icmp6 ! --icmpv6-type 1/4 -j ACCEPT',
+  '-A INPUT -s fe80::/10 ! -d ::1 -j REJECT --reject-with icmp6-adm-prohibited',
+  '-A INPUT -m iprange --src-range fd00::1-fd00::9 -j REJECT',
+  'COMMIT',
+  '*nat',
+  '-A PREROUTING -p tcp -j DNAT --to-destination [fd00::1]:80',
+  '-A PREROUTING -p tcp -j DNAT --to-destination [fd00::1-fd00::3]:80-90',
+  '-A PREROUTING -p tcp -j DNAT --to-destination :80',
+  '-A POSTROUTING -j SNAT --to-source fd00::1-fd00::4',
+  '-A POSTROUTING -j SNAT --to-source fd00::1',
+  'COMMIT',
+];
+
+const canRun = process.getuid?.() === 0 && existsSync('/usr/sbin/iptables-nft-restore');
+if (!canRun) console.log('iptables-kernel.test.ts: skipped: needs root and iptables-nft-restore');
+
+function read(text: string, family: 4 | 6) {
+  const result = parseIptablesSave(text, { file: 'f', family, backend: 'nft' });
+  if (!result.ok) throw new Error(formatPosition(result.error));
+  return result.value;
+}
+
+describe.skipIf(!canRun)('what the kernel makes of a printed rule set', () => {
+  it.each([
+    ['iptables-nft', 4, rules4],
+    ['iptables-legacy', 4, rules4],
+    ['ip6tables-nft', 6, rules6],
+    ['ip6tables-legacy', 6, rules6],
+  ] as const)('%s: the same as of the original', async (tool, family, lines) => {
+    const netns = `pp-parse-${tool}-${process.pid}`;
+    const inside = (...argv: string[]) => ['ip', 'netns', 'exec', netns, ...argv];
+    expect(await exec(['ip', 'netns', 'add', netns])).toMatchObject({ code: 0 });
+    try {
+      await exec(inside('ipset', 'create', 'S', 'hash:ip'));
+      const load = async (text: string) => {
+        const restored = await exec(inside(`${tool}-restore`), { input: text });
+        if (restored.code !== 0) return { error: restored.stderr };
+        const saved = await exec(inside(`${tool}-save`));
+        return { rules: withoutSources(read(saved.stdout, family)) };
+      };
+      const original = `${lines.join('\n')}\n`;
+      const expected = await load(original);
+      if ('error' in expected) {
+        console.log(
+          `iptables-kernel.test.ts: ${tool} skipped: this kernel does not take the rules: ${expected.error}`,
+        );
+        return;
+      }
+      expect(await load(printRuleset(read(original, family)))).toEqual(expected);
+      const count = expected.rules.flatMap(({ chains }) => chains.flatMap(({ rules }) => rules)).length;
+      expect(count).toBe(lines.filter((line) => line.startsWith('-A')).length);
+    } finally {
+      await exec(['ip', 'netns', 'del', netns]);
+    }
+  });
+});
