@@ -190,12 +190,12 @@ async function breakLab(name: string, faultName: string): Promise<void> {
   const [lab, fault] = await labAndFault(name, faultName);
   await fault.apply(lab);
   const flow = fault.flow(lab);
-  const size = flow.sizeBytes === undefined ? '' : ` --size ${flow.sizeBytes}`;
   const destination = `${flow.hostName ?? flow.dst}${flow.port === 0 ? '' : `:${flow.port}`}`;
+  const protocol = flow.protocol === 'tcp' ? '' : ` --protocol ${flow.protocol}`;
   out(
     [
       `lab ${name} is broken: ${fault.title}`,
-      `  see    podpath diagnose --lab ${name} ${flow.src} ${destination} --protocol ${flow.protocol}${size}`,
+      `  see    podpath diagnose --lab ${name} ${flow.src} ${destination}${protocol}`,
       `  heal   podpath lab heal ${name} ${fault.name}`,
     ].join('\n'),
   );

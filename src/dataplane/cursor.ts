@@ -34,6 +34,8 @@ export interface Cursor {
   /** True remarks that do not decide. */
   readonly remarks: readonly Step[];
   readonly tunnels: readonly TunnelContext[];
+  /** The socket that sent the flow's first packet: it takes the answer without listening. */
+  readonly client?: { readonly netnsId: string; readonly port: number };
 }
 
 export type Stage =

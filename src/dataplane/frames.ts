@@ -3,6 +3,7 @@ import type { Device, Neighbour } from '../model/netns.ts';
 import type { Step } from '../model/verdict.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { isMulticastMac } from '../net/mac.ts';
+import { contains, formatPrefix } from '../net/prefix.ts';
 import { type Cursor, cannotTell, doubt, enter, lose, pass, remark, type Stage, step } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import { encapsulate } from './tunnel.ts';
@@ -156,6 +157,8 @@ function askNetwork(
   }
   const leaves = isNic(device) && world.peer({ netns: cursor.netns, device }) === undefined;
   if (leaves && owner === undefined && !isDead(entry)) {
+    const astray = leavesCluster(world, cursor, device, formatAddress(nextHop));
+    if (astray !== undefined) return astray;
     return cannotTell(
       cursor,
       'neighbour',
@@ -285,6 +288,8 @@ function overUnderlay(world: World, cursor: Cursor, device: Device, dstMac: stri
         },
       );
     }
+    const astray = leavesCluster(world, cursor, device, dstMac);
+    if (astray !== undefined) return astray;
     return cannotTell(
       cursor,
       'neighbour',
@@ -307,6 +312,27 @@ function overUnderlay(world: World, cursor: Cursor, device: Device, dstMac: stri
     };
   }
   return { at: 'frame-in', cursor: entered, device: target.device, dstMac };
+}
+
+/** A packet for a pod that leaves the cluster although the nodes route pods themselves: the specific route is missing. */
+function leavesCluster(world: World, cursor: Cursor, device: Device, to: string): Stage | undefined {
+  const { packet, netns } = cursor;
+  const home = world.owners(packet.dst)[0];
+  if (home?.pod === undefined || home.node === netns.node || !world.routesOnNodes(packet.dst.family))
+    return undefined;
+  const cidr = world.node(home.node)?.podCidrs.find((c) => contains(c, packet.dst));
+  const what = cidr === undefined ? formatAddress(packet.dst) : `${formatPrefix(cidr)} (${home.node})`;
+  const route = cursor.steps.findLast((s) => s.kind === 'route');
+  return lose(
+    cursor,
+    'route',
+    'no-route',
+    `${netns.node} has no route to ${what}: packets leave the cluster by ${device.name} to ${to}`,
+    {
+      facts: { destination: formatAddress(packet.dst), owner: home.node },
+      ...(route?.sources === undefined ? {} : { sources: route.sources }),
+    },
+  );
 }
 
 const hasFragments = (cursor: Cursor): boolean =>

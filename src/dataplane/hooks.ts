@@ -127,8 +127,9 @@ function refused(cursor: Cursor, hook: HookName, outcome: HookOutcome): Stage {
   );
 }
 
+/** The rule without the counters that a save with -c puts in front. */
 const ruleText = (rule: Rule): string =>
-  rule.source.kind === 'file' ? rule.source.text : formatSource(rule.source);
+  (rule.source.kind === 'file' ? rule.source.text : formatSource(rule.source)).replace(/^\[\d+:\d+\] /, '');
 
 /** The innermost chain with a known writer: an agent's rule in a chain of its own, or one it put into a built-in chain. */
 function ownerOfStack(stack: readonly string[], rule: Rule | undefined): string {

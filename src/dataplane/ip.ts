@@ -272,8 +272,10 @@ export function deliver(cursor: Cursor, device: string): readonly Stage[] {
   const { packet, netns } = cursor;
   if (packet.inner !== undefined) return [decapsulate(cursor)];
   if (packet.protocol === 'icmp' || packet.protocol === 'icmpv6') return [accept(cursor, 'echo is answered')];
-  // Replies and data of a connection that exists need no listener; only its first packet does.
-  if (packet.flags?.ack === true) return [accept(cursor, 'the connection takes it')];
+  // Data of a connection that exists needs no listener, nor does the answer to the socket that asked.
+  const { client } = cursor;
+  const isAnswer = client?.netnsId === netns.id && client.port === packet.dstPort;
+  if (isAnswer || packet.flags?.ack === true) return [accept(cursor, 'the connection takes it')];
   const found = listening(netns, packet, device);
   const wants = `${packet.protocol}/${packet.dstPort}`;
   switch (found.state) {

@@ -114,6 +114,7 @@ function initial(start: Start, flow: Flow): Cursor {
     doubts: [],
     remarks: [],
     tunnels: [],
+    client: { netnsId: start.netns.id, port: packet.srcPort },
   };
 }
 

@@ -5,7 +5,7 @@ import { orElse } from '../model/known.ts';
 import type { Device, Netns } from '../model/netns.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
-import { contains } from '../net/prefix.ts';
+import { contains, overlaps } from '../net/prefix.ts';
 
 /** A device inside one namespace. */
 export interface Port {
@@ -26,6 +26,7 @@ export class World {
   readonly #devices = new Map<string, ReadonlyMap<string, Device>>();
   readonly #owners = new Map<string, Owner[]>();
   readonly #services = new Map<string, Service>();
+  readonly #routed = new Map<4 | 6, boolean>();
 
   constructor(snapshot: Snapshot) {
     this.snapshot = snapshot;
@@ -99,6 +100,25 @@ export class World {
 
   nodeNamespaces(): Netns[] {
     return [...this.snapshot.netns.values()].filter((netns) => netns.pod === undefined);
+  }
+
+  /**
+   * True if the nodes themselves hold routes to each other's pods: then a missing one is a loss. In clouds that route pod
+   * CIDRs in their fabric no node has any, and what leaves by the default route may well arrive.
+   */
+  routesOnNodes(family: 4 | 6): boolean {
+    const cached = this.#routed.get(family);
+    if (cached !== undefined) return cached;
+    const nodes = orElse(this.snapshot.cluster.nodes, []);
+    const found = this.nodeNamespaces().some((netns) => {
+      const routes = orElse(family === 4 ? netns.routes : netns.routes6, []);
+      const others = nodes.filter((node) => node.name !== netns.node).flatMap((node) => node.podCidrs);
+      return routes.some(
+        (r) => r.type === 'unicast' && r.dst.length > 0 && others.some((cidr) => overlaps(cidr, r.dst)),
+      );
+    });
+    this.#routed.set(family, found);
+    return found;
   }
 
   /** True if a device of the namespace has the address. */

@@ -34,9 +34,29 @@ export function breakOf(branch: Branch): Break | undefined {
 export function classify(world: World, broken: Break): Classified | undefined {
   const { step } = broken;
   if (step.reason === undefined || step.reason === 'unknown-state') return undefined;
+  const detour = detourOf(world, broken);
+  if (detour !== undefined) return detour;
   const rule = special[step.reason];
   const id = rule === undefined ? plain[step.reason] : rule(world, broken);
   return id === undefined ? undefined : { id, subject: subjectOf(broken, id), title: titleOf(broken) };
+}
+
+/**
+ * Lost on a node that has no part in the flow: whatever lost it there, the route that led there is the cause. Conntrack
+ * of a third node sees one direction only, so even a node that forwards everything drops the later packets as INVALID.
+ */
+function detourOf(world: World, { hops, hop, step }: Break): Classified | undefined {
+  const inner = hop.packet.inner?.packet ?? hop.packet;
+  const ends = [inner.src, inner.dst].map((a) => world.nodeFor(a));
+  if (hop.pod !== undefined || ends.includes(undefined) || ends.includes(hop.node)) return undefined;
+  const before = hops.slice(0, hops.indexOf(hop)).findLast((h) => h.node !== hop.node && h.pod === undefined);
+  const route = before?.steps.find((s) => s.kind === 'route' && s.facts?.gateway !== undefined);
+  if (before === undefined || route === undefined || !leadsAway(world, before)) return undefined;
+  return {
+    id: 'route/wrong-next-hop',
+    subject: { kind: 'node', name: before.node },
+    title: `${before.node} sends packets for ${route.facts?.prefix} (${ends[1]}) to ${hop.node} (${route.text}), where they are lost: ${step.text}`,
+  };
 }
 
 const plain: Readonly<Partial<Record<Reason, CauseId>>> = {
@@ -95,7 +115,7 @@ function deviceDown(_world: World, { step }: Break): CauseId {
 /** Nobody answers for the next hop: a tunnel entry or a route that leads to the wrong place, or a neighbour that is off. */
 function astray(world: World, broken: Break): CauseId {
   if (misdirectedTunnel(broken) !== undefined) return 'overlay/fdb-wrong';
-  return leadsAway(world, broken) ? 'route/wrong-next-hop' : 'route/neighbour-failed';
+  return leadsAway(world, broken.hop) ? 'route/wrong-next-hop' : 'route/neighbour-failed';
 }
 
 /** The encapsulation step of this journey whose remote is not the node it is meant for. */
@@ -105,10 +125,10 @@ export const misdirectedTunnel = ({ hops, hop }: Break): Step | undefined =>
     .find((s) => s.kind === 'encap' && s.facts?.expectedRemote !== undefined);
 
 /** The last routed gateway belongs to another node than the one that has the destination. */
-function leadsAway(world: World, { hop }: Break): boolean {
+function leadsAway(world: World, hop: Hop): boolean {
   const route = hop.steps.findLast((s) => s.kind === 'route' && s.facts?.gateway !== undefined);
   const gateway = parseAddress(route?.facts?.gateway ?? '');
-  const home = world.nodeFor(hop.packet.dst);
+  const home = world.nodeFor((hop.packet.inner?.packet ?? hop.packet).dst);
   if (gateway === undefined || home === undefined || home === hop.node) return false;
   // A tunnel's gateway is an address of the peer's own block; a plain one is the peer's node address.
   const holder = world.nodeFor(gateway) ?? world.nodeByPodCidr(gateway);

@@ -62,8 +62,12 @@ function resolverOf(snapshot: Snapshot, src: Endpoint) {
 /** What the kubelet writes for dnsPolicy ClusterFirst, where the pod's own file was not collected. */
 function declaredResolver(snapshot: Snapshot, src: Endpoint) {
   if (src.kind !== 'pod') return undefined;
-  const pod = orElse(snapshot.cluster.pods, []).find((p) => p.namespace === src.namespace && p.name === src.name);
-  const dns = orElse(snapshot.cluster.services, []).find((s) => s.namespace === 'kube-system' && s.name === 'kube-dns');
+  const pod = orElse(snapshot.cluster.pods, []).find(
+    (p) => p.namespace === src.namespace && p.name === src.name,
+  );
+  const dns = orElse(snapshot.cluster.services, []).find(
+    (s) => s.namespace === 'kube-system' && s.name === 'kube-dns',
+  );
   if (pod?.dnsPolicy !== 'ClusterFirst' || dns === undefined) return undefined;
   const search = [`${src.namespace}.svc.cluster.local`, 'svc.cluster.local', 'cluster.local'];
   return known({ nameservers: dns.clusterIps, search, ndots: 5 });
@@ -131,7 +135,12 @@ const noPort = (question: Question, dst: Endpoint, choices: readonly string[]): 
   });
 
 /** A flow whose name nobody knows: its destination is the name server. */
-function nameless(question: Question, src: Endpoint, port: number | undefined, resolved: Resolved): AskedFlows {
+function nameless(
+  question: Question,
+  src: Endpoint,
+  port: number | undefined,
+  resolved: Resolved,
+): AskedFlows {
   const flow: Flow = {
     src,
     // No address was found; the unspecified one stands for it and is never walked.

@@ -39,8 +39,8 @@ export function nearestRule(
     }
   }
   if (best === undefined) return undefined;
-  const { field, missing, text } = best;
-  return { policy: { namespace: best.policy.namespace, name: best.policy.name }, field, missing, text };
+  const { score: _, policy, ...found } = best;
+  return { ...found, policy: { namespace: policy.namespace, name: policy.name } };
 }
 
 function candidates(

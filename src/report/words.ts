@@ -117,7 +117,9 @@ function shareRemark({ branches }: Verdict): string[] {
 
 /** Steps worth a line to somebody who wants to know where it breaks. */
 export function decisive(step: Step): boolean {
-  if (step.action !== 'pass') return true;
+  if (step.action === 'lost' || step.action === 'unknown') return true;
+  // Marks are how rules talk to each other; a translated address changes where the packet goes.
+  if (step.action === 'rewrite') return step.kind === 'nat';
   return step.kind === 'send' || step.kind === 'route' || step.kind === 'encap' || step.kind === 'deliver';
 }
 
