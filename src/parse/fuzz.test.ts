@@ -129,6 +129,26 @@ describe('no text makes a parser throw', () => {
   });
 });
 
+describe('size and depth', () => {
+  const big = 200_000;
+  const texts: readonly [string, string][] = [
+    ['one long line', 'a '.repeat(big)],
+    ['many lines', 'a\n'.repeat(big)],
+    ['many quotes', '"'.repeat(big)],
+    ['deep JSON', `[{"dst":"x","mac":"x","ifname":"x","deep":${'['.repeat(big)}${']'.repeat(big)}}]`],
+    [
+      'a long rule',
+      `*filter\n:INPUT ACCEPT [0:0]\n-A INPUT ${'-m tcp --dport 1 '.repeat(big / 10)}\nCOMMIT\n`,
+    ],
+  ];
+  it.each(texts)('%s', (_, text) => {
+    for (const [, parse] of parsers) {
+      const result = parse(text, 'f');
+      if (!result.ok) expect(result.error.message.length).toBeLessThan(500);
+    }
+  });
+});
+
 const seedObjects = {
   pods: {
     metadata: { name: 'a', namespace: 'b', labels: { x: 'y' }, ownerReferences: [{ kind: 'K', name: 'n' }] },

@@ -4,7 +4,16 @@ import type { Device, DeviceAddress, Vxlan } from '../model/netns.ts';
 import { type Address, parseAddress } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
 import { makePrefix } from '../net/prefix.ts';
-import { asNumber, asString, asStrings, asText, isObject, type JsonObject, readObjects } from './json.ts';
+import {
+  asNumber,
+  asString,
+  asStrings,
+  asText,
+  entryText,
+  isObject,
+  type JsonObject,
+  readObjects,
+} from './json.ts';
 import { type Parsed, type ParseNote, parsed } from './result.ts';
 
 const format = 'ip-link';
@@ -138,7 +147,7 @@ export function parseIpAddr(
         notes.push({
           code: 'ip-addr/address',
           file,
-          message: `${name}: not an address: ${JSON.stringify(item)}`,
+          message: `${name}: not an address: ${entryText(item)}`,
         });
     }
     return [name, addresses];

@@ -3,12 +3,12 @@
 import type { BridgePort, FdbEntry, Neighbour } from '../model/netns.ts';
 import { parseAddress } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
-import { asNumber, asString, asStrings, readObjects } from './json.ts';
+import { asNumber, asString, asStrings, entryText, readObjects } from './json.ts';
 import type { Parsed } from './result.ts';
 
 export function parseIpNeigh(text: string, file: string): Parsed<readonly Neighbour[]> {
   return readObjects<Neighbour>(text, file, 'ip-neigh', (entry) => {
-    const raw = JSON.stringify(entry);
+    const raw = entryText(entry);
     const address = parseAddress(asString(entry.dst) ?? '');
     const device = asString(entry.dev);
     // Proxy entries may lack a device: they then answer on every one.
@@ -29,7 +29,7 @@ export function parseIpNeigh(text: string, file: string): Parsed<readonly Neighb
 
 export function parseBridgeFdb(text: string, file: string): Parsed<readonly FdbEntry[]> {
   return readObjects<FdbEntry>(text, file, 'bridge-fdb', (entry) => {
-    const raw = JSON.stringify(entry);
+    const raw = entryText(entry);
     const mac = parseMac(asString(entry.mac) ?? '');
     const device = asString(entry.ifname) ?? asString(entry.dev);
     if (mac === undefined || device === undefined)
@@ -55,7 +55,7 @@ export function parseBridgeLink(text: string, file: string): Parsed<readonly Bri
   return readObjects<BridgePort>(text, file, 'bridge-link', (entry) => {
     const device = asString(entry.ifname);
     const bridge = asString(entry.master);
-    if (device === undefined) return { wrong: `a bridge port needs ifname: ${JSON.stringify(entry)}` };
+    if (device === undefined) return { wrong: `a bridge port needs ifname: ${entryText(entry)}` };
     if (bridge === undefined) return 'skip';
     return {
       device,

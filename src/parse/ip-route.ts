@@ -3,7 +3,16 @@
 import type { NextHop, Route, RouteType } from '../model/netns.ts';
 import { type Address, type Family, parseAddress } from '../net/address.ts';
 import { type Prefix, parsePrefix } from '../net/prefix.ts';
-import { asNumber, asString, asStrings, asText, isObject, type JsonObject, readObjects } from './json.ts';
+import {
+  asNumber,
+  asString,
+  asStrings,
+  asText,
+  entryText,
+  isObject,
+  type JsonObject,
+  readObjects,
+} from './json.ts';
 import type { Parsed } from './result.ts';
 
 type Wrong = { readonly wrong: string };
@@ -58,7 +67,7 @@ export function parseIpRoute(text: string, file: string, family: Family): Parsed
 }
 
 function readRoute(entry: JsonObject, file: string, family: Family): Route | Wrong | 'skip' {
-  const raw = JSON.stringify(entry);
+  const raw = entryText(entry);
   const wrong = (why: string): Wrong => ({ wrong: `${why} in ${raw}` });
   const dst = readDestination(entry.dst, family);
   if (dst === undefined) return wrong('dst is no prefix');

@@ -4,7 +4,7 @@ import type { RoutingRule } from '../model/netns.ts';
 import type { Family } from '../net/address.ts';
 import { type Prefix, parsePrefix } from '../net/prefix.ts';
 import { tableName } from './ip-route.ts';
-import { asNumber, asString, asText, type JsonObject, readObjects } from './json.ts';
+import { asNumber, asString, asText, entryText, type JsonObject, readObjects } from './json.ts';
 import type { Parsed } from './result.ts';
 
 type Wrong = { readonly wrong: string };
@@ -38,7 +38,7 @@ export function parseIpRule(text: string, file: string, family: Family): Parsed<
 }
 
 function readRule(entry: JsonObject, file: string, family: Family): RoutingRule | Wrong | 'skip' {
-  const raw = JSON.stringify(entry);
+  const raw = entryText(entry);
   const wrong = (why: string): Wrong => ({ wrong: `${why} in ${raw}` });
   const priority = asNumber(entry.priority) ?? (entry.priority === undefined ? 0 : undefined);
   if (priority === undefined) return wrong('priority is no number');

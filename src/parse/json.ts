@@ -32,6 +32,15 @@ export function describe(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
+/** An entry as it stands in the file, for sources and messages. JSON.stringify recurses, and the nesting comes from the input. */
+export function entryText(entry: unknown): string {
+  try {
+    return JSON.stringify(entry) ?? describe(entry);
+  } catch {
+    return '(nested too deep to print)';
+  }
+}
+
 /** `format` is the first half of the error's code. */
 export function parseJson(text: string, file: string, format: string): Parsed<unknown> {
   if (text.trim() === '') return failed({ code: `${format}/empty`, file, message: 'the file is empty' });

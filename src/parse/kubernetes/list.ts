@@ -1,5 +1,5 @@
 /** A Kubernetes list, a bare list of objects, one object, or several YAML documents -> the objects in it. */
-import { parseAllDocuments } from 'yaml';
+import { LineCounter, parseAllDocuments } from 'yaml';
 import { describe, isObject, type JsonObject, parseJson } from '../json.ts';
 import { excerpt, failed, type Parsed, type ParseNote, parsed } from '../result.ts';
 
@@ -55,15 +55,19 @@ const isListKind = (kind: unknown): boolean => typeof kind === 'string' && kind.
 /** YAML documents, empty ones left out. The first error of the first bad document is returned with its position. */
 function parseYaml(text: string, file: string): Parsed<readonly unknown[]> {
   const values: unknown[] = [];
+  const lineCounter = new LineCounter();
+  // Pretty errors quote their line: a file of one long broken line would take quadratic time.
+  const options = { logLevel: 'silent', prettyErrors: false, lineCounter } as const;
   try {
-    for (const document of parseAllDocuments(text, { logLevel: 'silent' })) {
+    for (const document of parseAllDocuments(text, options)) {
       const [error] = document.errors;
       if (error !== undefined) {
-        const at = error.linePos?.[0];
+        const at = lineCounter.linePos(error.pos[0]);
         return failed({
           code: `${format}/not-yaml`,
           file,
-          ...(at === undefined ? {} : { line: at.line, column: at.col }),
+          line: at.line,
+          column: at.col,
           message: excerpt(`not YAML: ${error.message.split('\n')[0] ?? ''}`),
         });
       }
