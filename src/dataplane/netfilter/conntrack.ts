@@ -209,6 +209,14 @@ export function confirm(view: Connections, tracking: Tracking): Connections {
   return { ...view, entries: [...others, connection] };
 }
 
+/** A connection that is in the table is one object for every packet: what a packet changed stays changed, even if it is dropped. */
+export function refresh(view: Connections, tracking: Tracking): Connections {
+  const { connection } = tracking;
+  if (connection === undefined || tracking.state === 'RELATED') return view;
+  const found = lookupConnection(view, connection.netns, connection.protocol, connection.original);
+  return found === undefined ? view : confirm(view, tracking);
+}
+
 /**
  * nf_nat_packet: applies the connection's mapping of one side to a packet. In the reply direction the sides swap:
  * a reply's destination is translated back at the hooks where destinations are (PREROUTING, OUTPUT).

@@ -4,6 +4,7 @@ import type { Tuple } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
 import { formatAddress } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
+import { refresh } from './conntrack.ts';
 import type { HookOutcome } from './context.ts';
 import type { State } from './state.ts';
 
@@ -20,7 +21,10 @@ export function outcome(
     verdict,
     packet: state.packet,
     tracking: state.tracking,
-    connections: { ...state.connections, inFlight: { netns, tracking: state.tracking } },
+    connections: {
+      ...refresh(state.connections, state.tracking),
+      inFlight: { netns, tracking: state.tracking },
+    },
     share: state.share,
     steps: state.steps,
     ...(state.decisive === undefined ? {} : { decisive: state.decisive }),
