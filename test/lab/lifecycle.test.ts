@@ -186,6 +186,24 @@ describe.skipIf(whyNoLab !== undefined)('a lab', () => {
     expect([traces(one), await serverPids()]).toEqual([[], []]);
   });
 
+  test('is made, used, broken, healed and removed from the command line', async () => {
+    const run = (...args: string[]) => exec([process.execPath, bundledEntry('podpath'), 'lab', ...args]);
+    const made = await run('up', one, '--cni', 'calico-vxlan', '-o', 'json');
+    expect(JSON.parse(made.stdout)).toMatchObject({ kind: 'Lab', lab: { name: one, cni: 'calico-vxlan' } });
+    expect((await run('exec', one, 'shop/web-1', '--', 'sh', '-c', 'exit 7')).code).toBe(7);
+    expect((await run('exec', one, 'node1', '--', 'ip', '-br', 'link')).stdout).toContain('vxlan.calico');
+    expect((await run('exec', one, 'node4', '--', 'true')).stderr).toContain('did you mean node');
+    expect((await run('break', one, 'route-missing')).code).toBe(0);
+    expect((await run('list')).stdout).toContain('broken by route-missing');
+    expect((await run('heal', one)).code).toBe(0);
+    expect((await run('list')).stdout).not.toContain('broken');
+    const wrong = await run('break', one, 'route-missin');
+    expect([wrong.code, wrong.stdout]).toEqual([3, '']);
+    expect(wrong.stderr).toContain('did you mean route-missing?');
+    expect((await run('down', one)).code).toBe(0);
+    expect([traces(one), await serverPids()]).toEqual([[], []]);
+  });
+
   test('of 20 nodes and 200 pods is up, and its far ends talk', async () => {
     const started = performance.now();
     const lab = await upLab({ name: one, nodes: 20, pods: 200, ownerPid: process.pid });

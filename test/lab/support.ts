@@ -20,7 +20,7 @@ if (whyNoLab !== undefined) console.warn(`lab tests are skipped: ${whyNoLab}`);
 
 /** A state directory of this test file's own, gone after its last test. Call it once, at the top of the file. */
 export function ownStateDir(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'podpath-test-'));
+  const dir = mkdtempSync(join(tmpdir(), 'podpath-labtest-'));
   process.env.PODPATH_STATE_DIR = dir;
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
   return dir;
