@@ -4,7 +4,8 @@ import type { Flow } from '../model/flow.ts';
 import { address } from '../net/address.ts';
 import { readReply } from './dns.ts';
 import { readPing } from './icmp.ts';
-import { probesOf, readProbes } from './read.ts';
+import { readProbes } from './read.ts';
+import { recordedFor } from './recorded.ts';
 import { readSocketInfo } from './socket-info.ts';
 
 const flow: Flow = {
@@ -138,9 +139,15 @@ describe('the answer of the probes', () => {
 });
 
 it('picks the probes of one flow from a recording', () => {
-  const own = [result({}), dns('api.shop', 'NOERROR'), ping({ src: 'shop/api-2', dst: '10.244.1.5' })];
-  const others = [result({ src: 'shop/x' }), result({ dst: '10.244.9.9' }), ping({ src: 'shop/api-2' })];
-  expect(probesOf(flow, [...others, ...own])).toEqual(own);
+  const own = [result({}), bulk({}), ping({})];
+  const others = [
+    result({ src: 'shop/x' }),
+    result({ dst: '10.244.9.9' }),
+    result({ port: 81 }),
+    dns('db', 'NOERROR'),
+  ];
+  expect(recordedFor(flow, [...others, ...own])).toEqual(own);
+  expect(recordedFor(named, [dns('api.shop', 'NOERROR'), dns('db', 'NOERROR')])).toHaveLength(1);
 });
 
 describe('what ping prints', () => {

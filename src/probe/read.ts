@@ -15,17 +15,6 @@ export interface ProbeReading {
   readonly evidence: readonly Evidence[];
 }
 
-/** Those of a recording's probes that concern the flow: its own, its sender's name look-ups, and the way back. */
-export function probesOf(flow: Flow, recorded: readonly ProbeResult[]): ProbeResult[] {
-  const [src, dst] = [labelOf(flow.src), labelOf(flow.dst)];
-  const [srcAddress, dstAddress] = [formatAddress(flow.src.address), formatAddress(flow.dst.address)];
-  return recorded.filter(
-    (result) =>
-      (result.src === src && (result.dst === dstAddress || result.kind === 'dns')) ||
-      (result.src === dst && result.dst === srcAddress),
-  );
-}
-
 /** Reads fresh and recorded results alike: they are matched by sender and address, not by a plan. */
 export function readProbes(flow: Flow, results: readonly ProbeResult[]): ProbeReading {
   const evidence = results.map(probeEvidence);

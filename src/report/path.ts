@@ -1,6 +1,7 @@
 /** The packet's way as a drawn list: one line a hop, the break marked, and what was never reached. */
 import { formatSource, type SourceRef } from '../model/source.ts';
 import type { Branch, Hop, Step } from '../model/verdict.ts';
+import { formatPacket } from '../net/packet.ts';
 import { cell, columns, heading, marks, type Style, type Tint, wrap } from './style.ts';
 import { decisive, placeOf } from './words.ts';
 
@@ -13,15 +14,22 @@ interface Way {
   readonly target: string;
 }
 
+/** Who the flow is between, named as hops are. */
+export interface Ends {
+  readonly src: string;
+  readonly dst: string;
+  readonly isService: boolean;
+}
+
 /** Both directions of a branch. The way back is left out while everything on it passes, unless -v asks for it. */
 export function pathLines(
   branch: Branch,
-  ends: { readonly src: string; readonly dst: string },
+  ends: Ends,
   style: Style,
   options: { readonly bothWays?: boolean } = {},
 ): string[] {
   const { broken, trace } = branch;
-  const backend = branch.backend?.split(' ', 1)[0] ?? ends.dst;
+  const backend = backendName(branch, ends);
   const there: Way = {
     hops: trace.forward,
     target: backend,
@@ -32,13 +40,20 @@ export function pathLines(
     target: ends.src,
     ...(broken?.direction === 'back' ? { broken: broken.step } : {}),
   };
-  const widths = columnWidths([...trace.forward, ...trace.back], style);
+  const places = [...trace.forward, ...trace.back].map(placeOf).concat(backend, ends.src);
+  const widths = columnWidths([...trace.forward, ...trace.back], places, style);
   const title = backend === ends.dst ? 'Path' : `Path to ${branch.backend}`;
   const size = branch.size === 'full' ? ' (full-size packets)' : '';
   const lines = [heading(style, `${title}${size}`), ...wayLines(there, widths, style)];
   if (back.hops.length === 0 || (back.broken === undefined && !style.verbose && !options.bothWays))
     return lines;
   return [...lines, heading(style, 'Back'), ...wayLines(back, widths, style)];
+}
+
+/** The pod that should have got the packet: of a Service's backends, the one that this branch took. */
+function backendName(branch: Branch, ends: Ends): string {
+  const name = branch.backend?.split(' ', 1)[0];
+  return ends.isService && name?.includes('/') === true ? name : ends.dst;
 }
 
 interface Widths {
@@ -52,8 +67,8 @@ const lead = 4; // two spaces, the mark, a space
 const gutter = 2;
 const minTextColumns = 38;
 
-function columnWidths(hops: readonly Hop[], style: Style): Widths {
-  const place = Math.min(28, Math.max(8, ...hops.map((hop) => placeOf(hop).length)));
+function columnWidths(hops: readonly Hop[], places: readonly string[], style: Style): Widths {
+  const place = Math.min(28, Math.max(8, ...places.map((name) => name.length)));
   const devices = Math.min(30, Math.max(4, ...hops.map((hop) => devicesText(hop, style).length)));
   const text = columns(style) - lead - place - devices - 2 * gutter;
   return { place, devices, text: text >= minTextColumns ? text : 0 };
@@ -70,7 +85,7 @@ function wayLines(way: Way, widths: Widths, style: Style): string[] {
   const lines = way.hops.flatMap((hop, index) => {
     const isLast = index === way.hops.length - 1;
     const broken = index === brokenAt ? way.broken : undefined;
-    return hopLines({ hop, broken, isEnd: index === 0 || isLast, isLast }, widths, style);
+    return hopLines({ hop, broken, isFirst: index === 0, isLast }, widths, style);
   });
   const last = way.hops.at(-1);
   if (way.broken?.action !== 'lost' || last === undefined || placeOf(last) === way.target) return lines;
@@ -87,7 +102,7 @@ function brokenIndex(hops: readonly Hop[], broken: Step): number {
 interface HopView {
   readonly hop: Hop;
   readonly broken: Step | undefined;
-  readonly isEnd: boolean;
+  readonly isFirst: boolean;
   readonly isLast: boolean;
 }
 
@@ -99,7 +114,7 @@ function hopLines(view: HopView, widths: Widths, style: Style): string[] {
   const devices = cell(devicesText(hop, style), widths.devices, style);
   const indentedMark = `  ${style.tint(tint, mark)} `;
   const tail = view.isLast ? ' ' : symbols.bar;
-  const steps = stepLines(hop, broken, widths, style);
+  const steps = [...sentLine(view, widths, style), ...stepLines(hop, broken, widths, style)];
   const name = broken === undefined ? place : style.tint('bold', place);
   if (widths.text === 0)
     return [
@@ -114,15 +129,24 @@ function hopLines(view: HopView, widths: Widths, style: Style): string[] {
   ];
 }
 
-function hopMark({ broken, isEnd }: HopView, style: Style): [string, Tint] {
+function hopMark({ broken, isFirst, isLast }: HopView, style: Style): [string, Tint] {
   const symbols = marks(style);
   if (broken?.action === 'lost') return [symbols.broken, 'red'];
   if (broken !== undefined) return [symbols.unsure, 'yellow'];
-  return isEnd ? [symbols.start, 'green'] : [symbols.bar, 'green'];
+  return isFirst || isLast ? [symbols.start, 'green'] : [symbols.bar, 'green'];
 }
 
+/** What was sent, on the hop that sent it, where no step says so. */
+function sentLine({ hop, isFirst }: HopView, widths: Widths, style: Style): string[] {
+  if (!isFirst || hop.steps.some((step) => step.kind === 'send' || step.kind === 'encap')) return [];
+  return wrap(`send ${formatPacket(hop.packet)}`, textColumns(widths, style));
+}
+
+const textColumns = (widths: Widths, style: Style): number =>
+  widths.text === 0 ? columns(style) - 8 : widths.text;
+
 function stepLines(hop: Hop, broken: Step | undefined, widths: Widths, style: Style): string[] {
-  const width = widths.text === 0 ? columns(style) - 8 : widths.text;
+  const width = textColumns(widths, style);
   const shown = hop.steps.filter((step) => style.verbose || step === broken || decisive(step));
   return shown.flatMap((step) => {
     const isBreak = step === broken;

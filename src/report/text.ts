@@ -4,9 +4,9 @@ import type { Evidence } from '../model/evidence.ts';
 import type { Cause } from '../model/finding.ts';
 import type { Endpoint } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
-import { formatSource } from '../model/source.ts';
+import { formatSource, type SourceRef } from '../model/source.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { pathLines } from './path.ts';
+import { type Ends, pathLines } from './path.ts';
 import { probeLines } from './probes.ts';
 import { columns, hang, heading, marks, type Style, wrap } from './style.ts';
 import { answerTint, endpointText, headline, remarks, scoreText, shownBranch } from './words.ts';
@@ -71,7 +71,11 @@ function answerLines(
 const placeName = (endpoint: Endpoint): string =>
   endpoint.kind === 'node' ? endpoint.name : endpointText(endpoint);
 
-const endsOf = ({ flow }: Verdict) => ({ src: placeName(flow.src), dst: placeName(flow.dst) });
+const endsOf = ({ flow }: Verdict): Ends => ({
+  src: placeName(flow.src),
+  dst: placeName(flow.dst),
+  isService: flow.dst.kind === 'service',
+});
 
 function verdictPath(verdict: Verdict, style: Style): string[] {
   const branch = shownBranch(verdict);
@@ -115,8 +119,15 @@ function evidenceLines(evidence: Evidence, style: Style): string[] {
   const lines = labelled(evidence.how, evidence.statement, style);
   if (evidence.source === undefined) return lines;
   const width = columns(style) - 5 - labelColumns;
-  const cited = wrap(oneLine(formatSource(evidence.source)), width);
+  const cited = wrap(oneLine(citation(evidence.source, evidence.statement)), width);
   return [...lines, ...cited.map((line) => style.tint('dim', `${' '.repeat(5 + labelColumns)}${line}`))];
+}
+
+/** The place alone where the statement has just quoted its text. */
+function citation(source: SourceRef, statement: string): string {
+  if (source.kind !== 'file' || source.line === undefined || !statement.includes(source.text))
+    return formatSource(source);
+  return `${source.file}:${source.line}`;
 }
 
 /** Several lines of a command's output would tear the layout: they are joined. */

@@ -115,11 +115,9 @@ function shareRemark({ branches }: Verdict): string[] {
   return [];
 }
 
-/** Steps worth a line to somebody who wants to know where it breaks. */
+/** Steps worth a line to somebody who wants to know where it breaks. Marks are rewritten all the way and decide nothing. */
 export function decisive(step: Step): boolean {
-  if (step.action === 'lost' || step.action === 'unknown') return true;
-  // Marks are how rules talk to each other; a translated address changes where the packet goes.
-  if (step.action === 'rewrite') return step.kind === 'nat';
+  if (step.action === 'lost' || step.action === 'unknown' || step.kind === 'nat') return true;
   return step.kind === 'send' || step.kind === 'route' || step.kind === 'encap' || step.kind === 'deliver';
 }
 
