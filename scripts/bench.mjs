@@ -54,8 +54,9 @@ function once(name, args) {
   row(name, run(args, [0]), '(once)');
 }
 
-const row = (name, ms, remark) =>
+function row(name, ms, remark) {
   say(`${name.padEnd(36)} ${String(Math.round(ms)).padStart(6)} ms  ${remark}`);
+}
 
 /** Milliseconds of one run. A wrong answer is no measurement: the program ends with the command's output. */
 function run(args, codes) {

@@ -139,9 +139,13 @@ export function onInterrupt(cleanup: Cleanup): () => void {
 
 const signalCode = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
+let ending = false;
+
+/** Whether a signal is ending the program: what fails from then on fails for that reason. */
+export const isInterrupted = (): boolean => ending;
+
 /** Ctrl-C and kill run the cleanups, newest first, and end with 128 + signal; a second signal ends at once. */
 export function handleSignals(): void {
-  let ending = false;
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.on(signal, () => {
       if (ending) process.exit(signalCode[signal]);

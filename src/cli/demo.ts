@@ -23,6 +23,9 @@ export function register(program: Command): void {
       });
       try {
         process.exitCode = (await playing) ? exitCode.ok : exitCode.found;
+      } catch (error) {
+        // Whatever fails because the user pressed Ctrl-C is no news.
+        if (!stop.signal.aborted) throw error;
       } finally {
         forget();
       }

@@ -1,7 +1,7 @@
 /** How failures are shown: a PodpathError in at most four short lines, a usage error in one, a defect in two. Never a stack unless -v. */
 import { CommanderError } from 'commander';
 import { type Complaint, PodpathError } from '../model/errors.ts';
-import { note, out, tint, verbosity } from './context.ts';
+import { isInterrupted, note, out, tint, verbosity } from './context.ts';
 
 export const exitCode = {
   /** Reachable, or nothing found. */
@@ -21,6 +21,8 @@ const apiVersion = 'podpath.dev/v1alpha1';
 /** Prints the failure and returns the exit code for it. */
 export function reportError(error: unknown, argv: readonly string[]): number {
   if (error instanceof CommanderError) return reportUsage(error, argv);
+  const told = error instanceof PodpathError && error.complaint.code.endsWith('/interrupted');
+  if (isInterrupted() && !told) return exitCode.interrupted;
   if (error instanceof PodpathError) {
     if (wantsJson(argv)) printJson(error.complaint);
     else printComplaint(error.complaint);
