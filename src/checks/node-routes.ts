@@ -37,7 +37,12 @@ export const nodeRoutes = defineCheck({
     const pairs = views
       .filter((view) => tunnelIsUsable(context, view))
       .flatMap((view) =>
-        views.filter((peer) => peer !== view && !sharesCidr(view, peer)).map((peer) => ({ view, peer })),
+        views
+          // A CIDR that two nodes share leads to one of them at best: the sharing is the cause (pod-cidr).
+          .filter(
+            (peer) => peer !== view && !views.some((other) => other !== peer && sharesCidr(other, peer)),
+          )
+          .map((peer) => ({ view, peer })),
       );
     const asked = pairs.map((pair) => ({
       ...pair,
