@@ -63,7 +63,9 @@ function because(verdict: Verdict, causes: readonly Cause[]): string {
     return `${guess}${first.title}`;
   }
   const broken = brokenBranch(verdict)?.broken;
-  return broken === undefined ? verdict.disposition : `${placeOf(broken.hop)}: ${broken.step.text}`;
+  if (broken === undefined) return verdict.disposition;
+  const place = placeOf(broken.hop);
+  return broken.step.text.includes(place) ? broken.step.text : `${place}: ${broken.step.text}`;
 }
 
 function doubt(verdict: Verdict, gaps: readonly Gap[]): string {
@@ -108,7 +110,9 @@ function shareRemark({ branches }: Verdict): string[] {
     const lost = same.filter((branch) => branch.answer === 'unreachable');
     const lostShare = lost.reduce((sum, branch) => sum + branch.share, 0);
     if (lost.length === 0 || total === 0 || lost.length === same.length) continue;
-    const names = [...new Set(lost.flatMap((branch) => branch.backend ?? []))];
+    // A packet lost before its backend was known is named by an address that is none: leave it out.
+    const pods = lost.flatMap((branch) => branch.backend ?? []).filter((name) => name.includes('/'));
+    const names = [...new Set(pods)];
     const to = names.length === 0 ? '' : ` (${names.join(', ')})`;
     return [`${Math.round((100 * lostShare) / total)} % of new connections fail${to}; the others pass.`];
   }
