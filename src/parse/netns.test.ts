@@ -48,6 +48,19 @@ describe('buildNetns', () => {
       ],
     });
   });
+  it('counts rules once where iptables-save is the legacy tool', () => {
+    const save = (counter: string, verdict: string) =>
+      `*filter\n:INPUT ACCEPT [${counter}]\n[${counter}] -A INPUT -j ${verdict}\nCOMMIT\n`;
+    const backends = (legacy: string) => {
+      const { rulesets } = netns({
+        'iptables-save.txt': save('1:1', 'DROP'),
+        'iptables-legacy-save.txt': legacy,
+      }).value;
+      return rulesets.state === 'known' && rulesets.value.map(({ backend }) => backend);
+    };
+    expect(backends(save('2:2', 'DROP'))).toEqual(['legacy']);
+    expect(backends(save('1:1', 'ACCEPT'))).toEqual(['nft', 'legacy']);
+  });
   it('gives up all rule sets where one cannot be read', () => {
     const { value } = netns({
       'iptables-save.txt': '',

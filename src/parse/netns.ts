@@ -9,7 +9,7 @@ import { parseBridgeFdb, parseBridgeLink, parseIpNeigh } from './ip-neigh.ts';
 import { parseIpRoute } from './ip-route.ts';
 import { parseIpRule } from './ip-rule.ts';
 import { parseIpset } from './ipset.ts';
-import { parseIptablesSave } from './iptables-save.ts';
+import { parseIptablesSave, printRuleset } from './iptables-save.ts';
 import { parseNftJson } from './nft-json.ts';
 import { parseProcNet } from './proc-net.ts';
 import { parseResolvConf } from './resolv-conf.ts';
@@ -161,8 +161,33 @@ function readRulesets(files: ReadFile, pathPrefix: string): Netns['rulesets'] {
     if (!result.ok) return unknown(formatPosition(result.error));
     rulesets.push(result.value);
   }
-  return rulesets.length === 0 ? notCollected(pathPrefix, 'iptables-save.txt') : known(rulesets);
+  if (rulesets.length === 0) return notCollected(pathPrefix, 'iptables-save.txt');
+  return known(rulesets.filter((ruleset) => !isLegacyTwin(ruleset, rulesets)));
 }
+
+/**
+ * Where a host's `iptables-save` is the legacy tool, both files hold the same rules. They exist once: the copy that
+ * passes for the nft backend is left out. (The header tells the tools apart only since iptables 1.8.8.)
+ */
+const isLegacyTwin = (ruleset: Ruleset, all: readonly Ruleset[]): boolean =>
+  ruleset.backend === 'nft' &&
+  ruleCount(ruleset) > 0 &&
+  all.some(
+    (other) =>
+      other.backend === 'legacy' &&
+      other.family === ruleset.family &&
+      ruleCount(other) === ruleCount(ruleset) &&
+      withoutCounters(other) === withoutCounters(ruleset),
+  );
+
+const ruleCount = (ruleset: Ruleset): number =>
+  ruleset.tables.reduce(
+    (sum, { chains }) => [...chains.values()].reduce((count, chain) => count + chain.rules.length, sum),
+    0,
+  );
+
+/** The two files were not written in the same instant. */
+const withoutCounters = (ruleset: Ruleset): string => printRuleset(ruleset).replace(/^\[\d+:\d+\] /gm, '');
 
 /** Both files where both are there; one alone still tells its own counters. */
 function readCounters(
