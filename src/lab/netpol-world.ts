@@ -1,14 +1,7 @@
 /** What the policy rules ask about the cluster: which pods a selector means, and which policies isolate a pod. */
-import type {
-  Labels,
-  Namespace,
-  NetworkPolicy,
-  Pod,
-  PolicyPeer,
-  PolicyPort,
-  Selector,
-} from '../model/cluster.ts';
+import type { Labels, Namespace, NetworkPolicy, Pod, PolicyPeer, PolicyPort } from '../model/cluster.ts';
 import { type Family, formatAddress } from '../net/address.ts';
+import { matchesSelector } from '../policy/selector.ts';
 
 export class PolicyWorld {
   /** Pods that policies apply to: with an address of their own, and not finished. By namespace and name. */
@@ -35,7 +28,7 @@ export class PolicyWorld {
   }
 
   isSubject(pod: Pod, policy: NetworkPolicy): boolean {
-    return pod.namespace === policy.namespace && selects(policy.podSelector, pod.labels);
+    return pod.namespace === policy.namespace && matchesSelector(policy.podSelector, pod.labels);
   }
 
   isPeer(pod: Pod, peer: PolicyPeer & { kind: 'pods' }, policy: NetworkPolicy): boolean {
@@ -44,8 +37,8 @@ export class PolicyWorld {
     const namespaceFits =
       peer.namespaceSelector === undefined
         ? pod.namespace === policy.namespace
-        : selects(peer.namespaceSelector, labels);
-    return namespaceFits && (peer.podSelector === undefined || selects(peer.podSelector, pod.labels));
+        : matchesSelector(peer.namespaceSelector, labels);
+    return namespaceFits && (peer.podSelector === undefined || matchesSelector(peer.podSelector, pod.labels));
   }
 }
 
@@ -63,26 +56,3 @@ export const namedPorts = (pod: Pod, name: string, protocol: PolicyPort['protoco
     .flatMap((container) => container.ports)
     .filter((port) => port.name === name && port.protocol === protocol)
     .map((port) => port.port);
-
-function selects(selector: Selector, labels: Labels): boolean {
-  return (
-    Object.entries(selector.matchLabels).every(([key, value]) => labels[key] === value) &&
-    selector.matchExpressions.every((expression) => holds(expression, labels[expression.key]))
-  );
-}
-
-function holds(
-  { operator, values }: Selector['matchExpressions'][number],
-  value: string | undefined,
-): boolean {
-  switch (operator) {
-    case 'In':
-      return value !== undefined && values.includes(value);
-    case 'NotIn':
-      return value === undefined || !values.includes(value);
-    case 'Exists':
-      return value !== undefined;
-    case 'DoesNotExist':
-      return value === undefined;
-  }
-}

@@ -1,18 +1,12 @@
 /** Every fault breaks its flow on this kernel, leaves others alone, and is taken back without a trace. */
-import { execFileSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Fault, FaultFlow } from '../../src/lab/faults/fault.ts';
 import { faults } from '../../src/lab/faults/registry.ts';
 import { downLab, type Lab, upLab } from '../../src/lab/lab.ts';
 import type { LabCni } from '../../src/lab/state.ts';
+import { labName, ownStateDir, whyNoLab } from '../lab/support.ts';
+import { tryFlows } from './flows.ts';
 import { labState } from './lab-state.ts';
-
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const probe = fileURLToPath(new URL('flow-probe.mjs', import.meta.url));
-const why =
-  process.platform !== 'linux' ? 'this is not Linux' : process.getuid?.() !== 0 ? 'not root' : undefined;
-if (why !== undefined) console.log(`skipped: faults on the kernel: ${why}`);
 
 /** On the first network all faults are tried, on the others those that go other ways there. */
 const plans: [cni: LabCni, names: readonly string[] | undefined][] = [
@@ -35,13 +29,14 @@ const plans: [cni: LabCni, names: readonly string[] | undefined][] = [
   ],
 ];
 
-describe.skipIf(why !== undefined).each(plans)('%s', (cni, names) => {
+ownStateDir();
+
+describe.skipIf(whyNoLab !== undefined).each(plans)('%s', (cni, names) => {
   let lab: Lab;
   let healthy: Record<string, string>;
 
   beforeAll(async () => {
-    execFileSync(process.execPath, ['scripts/build.mjs'], { cwd: root });
-    lab = await upLab({ name: `fk-${cni.slice(0, 12)}`, cni, ownerPid: process.pid });
+    lab = await upLab({ name: labName(cni), cni, ownerPid: process.pid });
     healthy = await labState(lab);
   });
   afterAll(async () => {
@@ -84,28 +79,14 @@ const all = (value: true, flows: readonly FaultFlow[]): Record<string, true> =>
   Object.fromEntries(flows.map((flow) => [name(flow), value]));
 
 /** What became of each flow: true, or why not. */
-async function outcomes(lab: Lab, flows: readonly FaultFlow[]): Promise<Record<string, unknown>> {
-  const results: Record<string, unknown> = {};
-  const sources = [...new Set(flows.map((flow) => flow.src))];
-  await Promise.all(
-    sources.map(async (src) => {
-      const own = flows.filter((flow) => flow.src === src);
-      const asked = own.map((flow) => ({
-        ...flow,
-        ...(flow.hostName === undefined ? { address: lab.pod(flow.dst).addresses[0] } : {}),
-        kind: flow.port === 8080 || flow.port === 80 ? 'http' : 'echo',
-      }));
-      const { stdout, stderr } = await lab.exec(lab.pod(src).netns, [process.execPath, probe], {
-        input: JSON.stringify(asked),
-      });
-      if (stdout === '') throw new Error(stderr);
-      for (const [index, result] of (JSON.parse(stdout) as unknown[]).entries()) {
-        const flow = own[index];
-        if (flow !== undefined) results[name(flow)] = result;
-      }
-    }),
+async function outcomes(lab: Lab, flows: readonly FaultFlow[]): Promise<Record<string, true | string>> {
+  const results = await tryFlows(
+    lab,
+    flows.map((flow) =>
+      flow.hostName === undefined ? { ...flow, address: lab.pod(flow.dst).addresses[0] ?? '' } : flow,
+    ),
   );
-  return results;
+  return Object.fromEntries(flows.map((flow, index) => [name(flow), results[index] ?? 'not tried']));
 }
 
 /** Packets that reverse-path filtering dropped, over all nodes. */
