@@ -243,9 +243,15 @@ describe('files', () => {
     ['*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -j DROP\n', 'iptables/truncated:3'],
     ['*filter\n*nat\nCOMMIT', 'iptables/truncated:2'],
     ['*blah\nCOMMIT', 'iptables/unknown-table:1'],
-    ["*filter\nCOMMIT\n# Table `nat' is incompatible, use 'nft' tool.", 'iptables/incompatible:3'],
     ['*filter\n:INPUT MAYBE [0:0]\nCOMMIT', 'iptables/policy:2'],
   ])('%s is an error', (text, expected) => expect(errorOf(text)).toBe(expected));
+  it('notes tables that iptables cannot print', () => {
+    const result = parseIptablesSave(
+      "*filter\nCOMMIT\n# Table `nat' is incompatible, use 'nft' tool.",
+      options,
+    );
+    expect(result).toMatchObject({ ok: true, notes: [{ code: 'iptables/incompatible-nat', line: 3 }] });
+  });
   it('keeps a rule with an open quote as unknown', () => {
     expect(rule('-m comment --comment "x -j DROP')).toMatchObject({ target: { kind: 'unknown' } });
   });

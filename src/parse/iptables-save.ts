@@ -90,15 +90,8 @@ function readLine(text: string, line: number, state: State): ParseError | undefi
     case undefined:
       return undefined;
     case '#':
-      // iptables-nft cannot print tables that hold native nft expressions: their rules are then not in the file.
-      return /table [`'"]?\w+'? is incompatible/i.test(text)
-        ? problem(
-            state,
-            line,
-            'incompatible',
-            `rules are missing from the file: ${excerpt(text.slice(1).trim())}`,
-          )
-        : undefined;
+      noteIncompatible(text, line, state);
+      return undefined;
     case '*':
       return readTableHeader(text, line, state);
     case ':':
@@ -112,6 +105,14 @@ function readLine(text: string, line: number, state: State): ParseError | undefi
       state.current = undefined;
       return undefined;
   }
+}
+
+/** iptables-nft cannot print tables that hold native nft expressions: their rules are then not in the file. */
+function noteIncompatible(text: string, line: number, state: State): void {
+  const name = /table [`'"]?(\w+)'? is incompatible/i.exec(text)?.[1];
+  if (name === undefined) return;
+  const message = `the rules of table ${name} are missing from the file: ${excerpt(text.slice(1).trim())}`;
+  state.notes.push(problem(state, line, `incompatible-${name}`, message));
 }
 
 function notRules(text: string, line: number, state: State): ParseError {

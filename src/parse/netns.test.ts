@@ -61,6 +61,22 @@ describe('buildNetns', () => {
     expect(backends(save('2:2', 'DROP'))).toEqual(['legacy']);
     expect(backends(save('1:1', 'ACCEPT'))).toEqual(['nft', 'legacy']);
   });
+  it('trusts a save without a table only where nft shows that table', () => {
+    const state = (nft: string | undefined) =>
+      netns({
+        'iptables-save.txt': "# Table `filter' is incompatible, use 'nft' tool.\n",
+        ...(nft === undefined ? {} : { 'nft.json': nft }),
+      }).value.rulesets.state;
+    const chain = (name: string) =>
+      JSON.stringify({
+        nftables: [{ chain: { family: 'ip', table: 'filter', name, hook: 'input', prio: 0 } }],
+      });
+    expect([state(undefined), state(chain('INPUT')), state(chain('input'))]).toEqual([
+      'unknown',
+      'unknown',
+      'known',
+    ]);
+  });
   it('gives up all rule sets where one cannot be read', () => {
     const { value } = netns({
       'iptables-save.txt': '',

@@ -13,12 +13,14 @@ import { parseIptablesSave, printRuleset } from './iptables-save.ts';
 import { parseNftJson } from './nft-json.ts';
 import { parseProcNet } from './proc-net.ts';
 import { parseResolvConf } from './resolv-conf.ts';
-import { formatPosition, type Parsed, toKnown } from './result.ts';
+import { formatPosition, type Parsed, type ParseNote, toKnown } from './result.ts';
 import { parseSs } from './ss.ts';
 import { parseSysctl } from './sysctl.ts';
 
 /** The text of a file by its name in the namespace's folder (`ip-route.json`); undefined if it was not collected. */
 export type ReadFile = (name: string) => string | undefined;
+
+type FactName = Exclude<keyof Netns, 'id' | 'node' | 'pod'>;
 
 /** `pathPrefix` stands before file names in sources and messages: `nodes/node1/`. */
 export function buildNetns(
@@ -35,7 +37,7 @@ export function buildNetns(
   /** For lists that must be whole: a lost route or rule would change verdicts silently. */
   const readWhole = <T>(name: string, parse: (text: string, file: string) => Parsed<T>): Known<T> =>
     read(name, (text, file) => refuseNotes(parse(text, file)));
-  const lazy = {
+  const lazy: { [K in FactName]: () => Netns[K] } = {
     devices: once(() => readDevices(files, pathPrefix)),
     routes: once(() => readWhole('ip-route.json', (text, file) => parseIpRoute(text, file, 4))),
     routes6: once(() => readWhole('ip-route6.json', (text, file) => parseIpRoute(text, file, 6))),
@@ -44,7 +46,7 @@ export function buildNetns(
     neighbours: once(() => readWhole('ip-neigh.json', parseIpNeigh)),
     fdb: once(() => readWhole('bridge-fdb.json', parseBridgeFdb)),
     bridgePorts: once(() => readWhole('bridge-link.json', parseBridgeLink)),
-    rulesets: once(() => readRulesets(files, pathPrefix)),
+    rulesets: once(() => readRulesets(files, pathPrefix, () => lazy.nftTables())),
     nftTables: once(() => readWhole('nft.json', parseNftJson)),
     ipsets: once(() => readWhole('ipset.txt', parseIpset)),
     sysctls: once(() => read('sysctl.txt', parseSysctl)),
@@ -152,17 +154,35 @@ const saves: readonly { name: string; family: Family; backend: Ruleset['backend'
  * backend was collected has no rule set in the list, which is not the same. Unknown if no file is there, or if one of
  * them cannot be read: half of the rules would look like all of them.
  */
-function readRulesets(files: ReadFile, pathPrefix: string): Netns['rulesets'] {
+function readRulesets(
+  files: ReadFile,
+  pathPrefix: string,
+  nftTables: () => Netns['nftTables'],
+): Netns['rulesets'] {
   const rulesets: Ruleset[] = [];
   for (const { name, family, backend } of saves) {
     const text = files(name);
     if (text === undefined) continue;
     const result = parseIptablesSave(text, { file: pathPrefix + name, family, backend });
     if (!result.ok) return unknown(formatPosition(result.error));
+    const unseen = result.notes.find((note) => isUnseenTable(note, family, nftTables));
+    if (unseen !== undefined) return unknown(formatPosition(unseen));
     rulesets.push(result.value);
   }
   if (rulesets.length === 0) return notCollected(pathPrefix, 'iptables-save.txt');
   return known(rulesets.filter((ruleset) => !isLegacyTwin(ruleset, rulesets)));
+}
+
+/** A table that iptables-nft could not print is seen all the same where it stands among the native tables. */
+function isUnseenTable(note: ParseNote, family: Family, nftTables: () => Netns['nftTables']): boolean {
+  const name = /^iptables\/incompatible-(\w+)$/.exec(note.code)?.[1];
+  if (name === undefined) return false;
+  const tables = nftTables();
+  const nftFamily = family === 4 ? 'ip' : 'ip6';
+  return (
+    tables.state === 'unknown' ||
+    !tables.value.some((table) => table.family === nftFamily && table.name === name)
+  );
 }
 
 /**
