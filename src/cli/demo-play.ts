@@ -143,6 +143,16 @@ async function send(lab: Lab, flow: FaultFlow): Promise<{ ok: boolean; text: str
   const dst = await addressOf(lab, flow.dst);
   const common = { src: flow.src, dst, timeoutMs: 1500 };
   const bulk = { direction: 'from-src', sizeBytes: flow.sizeBytes ?? 0 } as const;
+  if (flow.hostName !== undefined) {
+    const server = await addressOf(lab, 'kube-system/svc/kube-dns');
+    const family = dst.includes(':') ? 6 : 4;
+    const [resolved] = await probeFromLab(lab, src.netns, [
+      { src: flow.src, kind: 'dns', name: flow.hostName, family, server, transport: 'udp', timeoutMs: 1500 },
+    ]);
+    if (resolved?.outcome !== 'ok') {
+      return { ok: false, text: `the name does not resolve (${resolved?.outcome ?? 'not asked'})` };
+    }
+  }
   const [result] = await probeFromLab(lab, src.netns, [
     flow.protocol === 'icmp'
       ? { ...common, kind: 'icmp' }
