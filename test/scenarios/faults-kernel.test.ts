@@ -36,7 +36,7 @@ describe.skipIf(whyNoLab !== undefined).each(plans)('%s', (cni, names) => {
   let healthy: Record<string, string>;
 
   beforeAll(async () => {
-    lab = await upLab({ name: labName(cni), cni, ownerPid: process.pid });
+    lab = await upLab({ name: labName(cni.slice(0, 12)), cni, ownerPid: process.pid });
     healthy = await labState(lab);
   });
   afterAll(async () => {
