@@ -8,6 +8,7 @@ import type { Known } from '../model/known.ts';
 import type { Netns } from '../model/netns.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { SourceRef } from '../model/source.ts';
+import { overlaps } from '../net/prefix.ts';
 
 export interface Check {
   /** `node-routes`, also the name of its docs page. */
@@ -76,6 +77,10 @@ export function makeContext(snapshot: Snapshot, shared: Shared, skip: (why: stri
 
 const hasOwnNetwork = (pod: Pod): boolean =>
   !pod.hostNetwork && pod.node !== '' && pod.phase !== 'Succeeded' && pod.phase !== 'Failed';
+
+/** True if the API gave two nodes overlapping pod CIDRs. */
+export const sharesCidr = (a: NodeView, b: NodeView): boolean =>
+  a.node.podCidrs.some((mine) => b.node.podCidrs.some((theirs) => overlaps(mine, theirs)));
 
 export const nodeSubject = (name: string): Subject => ({ kind: 'node', name });
 export const deviceSubject = (node: string, device: string): Subject => ({

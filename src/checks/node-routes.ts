@@ -12,6 +12,7 @@ import {
   type NodeView,
   nodeSubject,
   observed,
+  sharesCidr,
 } from './check.ts';
 import { nodeOfGateway, routeFromPods } from './paths.ts';
 
@@ -76,9 +77,6 @@ function tunnelIsUsable({ cni, world }: CheckContext, view: NodeView): boolean {
   const device = world.device(view.netns, tunnel.device);
   return device?.up === true;
 }
-
-const sharesCidr = (a: NodeView, b: NodeView): boolean =>
-  a.node.podCidrs.some((mine) => b.node.podCidrs.some((theirs) => overlaps(mine, theirs)));
 
 function targets(context: CheckContext, peer: NodeView, byCidr: boolean): Target[] {
   const pods = context

@@ -3,7 +3,7 @@ import { orElse } from '../model/known.ts';
 import type { Device, Neighbour } from '../model/netns.ts';
 import { type Address, sameAddress } from '../net/address.ts';
 import { contains } from '../net/prefix.ts';
-import type { CheckContext, NodeView } from './check.ts';
+import { type CheckContext, type NodeView, sharesCidr } from './check.ts';
 
 export interface Vtep {
   readonly view: NodeView;
@@ -16,7 +16,10 @@ export function vteps(context: CheckContext): Vtep[] {
   const detected = context.need(context.cni);
   if (detected?.tunnel?.kind !== 'vxlan' || detected.cni.bypassesKernelRoutes) return [];
   const { device: name } = detected.tunnel;
-  return context.nodes().flatMap((view) => {
+  const views = context.nodes();
+  // Where two nodes share a pod CIDR, peers can only know one of them by its addresses: the sharing is the cause (pod-cidr).
+  const own = views.filter((view) => !views.some((other) => other !== view && sharesCidr(other, view)));
+  return own.flatMap((view) => {
     if (context.need(view.netns.devices) === undefined) return [];
     const device = context.world.device(view.netns, name);
     return device?.mac === undefined || device.vxlan === undefined ? [] : [{ view, device, mac: device.mac }];
