@@ -133,7 +133,7 @@ const markTarget = (random: Random): string =>
   ]);
 
 const jump = (random: Random, later: readonly string[]): string =>
-  later.length === 0 ? 'RETURN' : `${random.chance(0.3) ? '' : '!'}${random.pick(later)}`;
+  later.length === 0 ? 'RETURN' : `${random.chance(0.5) ? '' : '!'}${random.pick(later)}`;
 
 function target(
   random: Random,
@@ -142,17 +142,17 @@ function target(
   later: readonly string[],
   filterHook: boolean,
 ): string {
-  const kind = random.int(10);
-  if (kind < 3) {
+  const kind = random.int(12);
+  if (kind < 4 || kind > 9) {
     const to = jump(random, later);
     return to === 'RETURN' ? '-j RETURN' : to.startsWith('!') ? `-j ${to.slice(1)}` : `-g ${to}`;
   }
-  if (kind === 3) return '-j RETURN';
+  if (kind === 4) return '-j RETURN';
   if (table === 'mangle')
     return kind < 9 ? `-j ${markTarget(random)}` : random.pick(['-j ACCEPT', '-j DROP']);
   if (table === 'raw') return random.pick(['-j ACCEPT', '-j CT --notrack', '-j ACCEPT', '']);
   if (table === 'filter') {
-    if (kind < 6 && filterHook)
+    if (kind < 7 && filterHook)
       return `-j REJECT --reject-with ${random.pick(['icmp-port-unreachable', 'icmp-admin-prohibited'])}`;
     return kind < 8 ? '-j ACCEPT' : kind < 9 ? '-j DROP' : random.pick(['', '-j DROP']);
   }

@@ -247,6 +247,8 @@ describe.skipIf(why !== undefined)('netfilter agrees with the kernel', () => {
         const kernel = describeKernel(seen.get(i + 1) ?? [], i + 1, injection.packet);
         const kind = kernel.split(' ')[0] ?? '';
         tally.set(kind, (tally.get(kind) ?? 0) + 1);
+        const isTranslated = injection.simulated.trail.some((step) => /^ +[SD]NAT /.test(step));
+        if (isTranslated) tally.set('translated', (tally.get('translated') ?? 0) + 1);
         if (agrees(ours, kernel)) continue;
         const message = [
           `seed ${seed} packet ${i + 1} by ${injection.via}: ${formatPacket(injection.packet)} ${JSON.stringify(injection.packet.flags ?? {})}`,
@@ -263,7 +265,7 @@ describe.skipIf(why !== undefined)('netfilter agrees with the kernel', () => {
     );
     expect(refused).toBeLessThan(worlds / 2);
     // A run in which one fate never happens would prove nothing about it.
-    for (const kind of ['forwarded', 'local', 'rejected', 'lost'])
+    for (const kind of ['forwarded', 'local', 'rejected', 'lost', 'translated'])
       expect(tally.get(kind) ?? 0).toBeGreaterThan(worlds / 2);
   });
 });
