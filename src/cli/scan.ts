@@ -10,7 +10,9 @@ interface ScanFlags extends SourceFlags {
 
 export function register(program: Command): void {
   withOutputOption(
-    withSource(program.command('scan').description('every check over the whole cluster, no flow given')).addOption(
+    withSource(
+      program.command('scan').description('every check over the whole cluster, no flow given'),
+    ).addOption(
       new Option('--fail-on <severity>', 'exit 1 for findings of this severity and above')
         .choices(['warning', 'error', 'never'])
         .default('warning'),

@@ -4,7 +4,9 @@ import { answerCode, type FlowFlags, openSource, style, withFlow } from './sourc
 
 export function register(program: Command): void {
   withOutputOption(
-    withFlow(program.command('trace').description('the way of a flow hop by hop, there and back; sends nothing')),
+    withFlow(
+      program.command('trace').description('the way of a flow hop by hop, there and back; sends nothing'),
+    ),
   ).action(run);
 }
 

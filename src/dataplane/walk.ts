@@ -178,11 +178,15 @@ function failed(arrival: Arrival, direction: 'forward' | 'back', forward: readon
     forward: direction === 'forward' ? cursor.hops : forward,
     back: direction === 'back' ? cursor.hops : [],
     broken: { direction, step: end.step },
-    target: cursor.packet,
+    target: innermost(cursor.packet),
     doubts: cursor.doubts,
     remarks: cursor.remarks,
   };
 }
+
+/** The flow's own packet, out of the tunnel that it may be lost in. */
+const innermost = (packet: Packet): Packet =>
+  packet.inner === undefined ? packet : innermost(packet.inner.packet);
 
 /** A delivered packet must be in the namespace that owns its address: with a stale route it may be somebody else's. */
 function atRightPlace(world: World, arrival: Arrival): Arrival {

@@ -6,7 +6,7 @@ import type { Flow } from '../model/flow.ts';
 import { orElse } from '../model/known.ts';
 import type { Reason } from '../model/verdict.ts';
 import { formatPolicy } from '../policy/decision.ts';
-import { type Break, breakOf, classify } from './classify.ts';
+import { type Break, breakOf, type Classified, classify } from './classify.ts';
 import { formatEndpoint } from './endpoint.ts';
 import { deniedDirection, type Investigation } from './investigate.ts';
 import type { Probed } from './probed.ts';
@@ -74,7 +74,9 @@ function weigh(cause: Cause, probed: Probed | undefined, investigation: Investig
     const proof: Evidence = { how: 'probed', statement: probed.because };
     return { ...cause, score: Math.min(1, cause.score + 0.04), evidence: [...cause.evidence, proof] };
   }
-  if (probed.answer === 'reachable' && investigation.verdict.answer === 'unreachable')
+  // One connection that passed may have taken a good backend of several.
+  const severalWays = investigation.verdict.branches.some((branch) => branch.share < 1);
+  if (probed.answer === 'reachable' && investigation.verdict.answer === 'unreachable' && !severalWays)
     return { ...cause, contradictedBy: [...cause.contradictedBy, probed.because] };
   return cause;
 }
@@ -94,11 +96,37 @@ function shownCause(world: World, input: CandidateInput, broken: Break): Cause |
     title,
     score: stale ? 0.6 : verdict.answer === 'unknown' && broken.step.action !== 'lost' ? 0.6 : score.shown,
     subject: classified.subject,
-    evidence: verdict.evidence.filter((e) => e.how !== 'declared' && e.how !== 'probed'),
+    evidence: [
+      ...proofElsewhere(classified, broken),
+      ...verdict.evidence.filter((e) => e.how !== 'declared' && e.how !== 'probed'),
+    ],
     contradictedBy: [],
-    repair: repairOf(id, world, broken, classified.subject.name),
+    repair: repairOf(id, world, atPlace(classified, broken), classified.subject.name),
   };
 }
+
+/** The step that shows the wrong state, where that is not the step that loses the packet. */
+function proofElsewhere({ proof, place }: Classified, broken: Break): Evidence[] {
+  if (proof === broken.step) return [];
+  const source = proof.sources?.[0];
+  return [
+    {
+      how: 'observed',
+      statement: `${place.node}: ${proof.text}`,
+      ...(source === undefined ? {} : { source }),
+    },
+  ];
+}
+
+/** The break seen from where it is to be repaired. */
+const atPlace = ({ place, proof }: Classified, broken: Break): Break =>
+  proof === broken.step
+    ? broken
+    : {
+        ...broken,
+        hop: place,
+        step: { ...broken.step, facts: { ...broken.step.facts, ...proof.facts, node: place.node } },
+      };
 
 function policyCause(world: World, input: CandidateInput, broken: Break | undefined): Cause | undefined {
   const { policy, flow, deniedByPolicy, verdict } = input.investigation;
@@ -146,7 +174,7 @@ function findingCause(
   broken: Break | undefined,
   direct: Cause | undefined,
 ): Cause | undefined {
-  const path = pathOf(input.investigation);
+  const path = pathOf(world, input.investigation);
   if (!concernsPath(finding, path)) return undefined;
   const explains = broken?.step.reason !== undefined && isRootOf(finding, broken, direct);
   const same =
@@ -179,7 +207,7 @@ interface Path {
   readonly service?: string;
 }
 
-function pathOf({ flow, shown, verdict }: Investigation): Path {
+function pathOf(world: World, { flow, shown, verdict }: Investigation): Path {
   const hops = shown === undefined ? [] : [...shown.trace.forward, ...shown.trace.back];
   const ends = [flow.src, flow.dst];
   const pods = new Set(hops.flatMap((hop) => (hop.pod === undefined ? [] : [hop.pod])));
@@ -189,7 +217,11 @@ function pathOf({ flow, shown, verdict }: Investigation): Path {
     if (name?.includes('/') === true) pods.add(name);
   }
   const nodes = new Set(hops.map((hop) => hop.node));
-  for (const end of ends) if (end.kind === 'node') nodes.add(end.name);
+  // A packet that goes astray never meets the node it is for.
+  for (const end of ends) {
+    const node = world.nodeFor(end.address);
+    if (node !== undefined) nodes.add(node);
+  }
   return {
     nodes,
     pods,

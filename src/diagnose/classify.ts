@@ -22,6 +22,9 @@ export interface Classified {
   readonly subject: Subject;
   /** Completes "A cannot reach B: ...". */
   readonly title: string;
+  /** Where the wrong state is, which need not be where the packet is lost, and the step that shows it. */
+  readonly place: Hop;
+  readonly proof: Step;
 }
 
 export function breakOf(branch: Branch): Break | undefined {
@@ -34,11 +37,12 @@ export function breakOf(branch: Branch): Break | undefined {
 export function classify(world: World, broken: Break): Classified | undefined {
   const { step } = broken;
   if (step.reason === undefined || step.reason === 'unknown-state') return undefined;
-  const detour = detourOf(world, broken);
+  const detour = detourOf(world, broken) ?? misdirected(broken);
   if (detour !== undefined) return detour;
   const rule = special[step.reason];
   const id = rule === undefined ? plain[step.reason] : rule(world, broken);
-  return id === undefined ? undefined : { id, subject: subjectOf(broken, id), title: titleOf(broken) };
+  if (id === undefined) return undefined;
+  return { id, subject: subjectOf(broken, id), title: titleOf(broken), place: broken.hop, proof: step };
 }
 
 /**
@@ -56,8 +60,28 @@ function detourOf(world: World, { hops, hop, step }: Break): Classified | undefi
     id: 'route/wrong-next-hop',
     subject: { kind: 'node', name: before.node },
     title: `${before.node} sends packets for ${route.facts?.prefix} (${ends[1]}) to ${hop.node} (${route.text}), where they are lost: ${step.text}`,
+    place: before,
+    proof: route,
   };
 }
+
+/** Lost behind a tunnel entry that names another node than the one the frame is for. */
+function misdirected({ hops, hop, step }: Break): Classified | undefined {
+  const place = [...hops, hop].find((h) => h.steps.some(isMisdirection));
+  const proof = place?.steps.find(isMisdirection);
+  if (place === undefined || proof?.facts === undefined) return undefined;
+  const { device, mac, remote, expectedNode, expectedRemote } = proof.facts;
+  return {
+    id: 'overlay/fdb-wrong',
+    subject: { kind: 'device', name: `${place.node}/${device}` },
+    title: `${place.node}'s ${device} sends ${mac} to ${remote}, but it belongs to ${expectedNode} (${expectedRemote}); lost there: ${step.text}`,
+    place,
+    proof,
+  };
+}
+
+const isMisdirection = (step: Step): boolean =>
+  step.kind === 'encap' && step.facts?.expectedRemote !== undefined;
 
 const plain: Readonly<Partial<Record<Reason, CauseId>>> = {
   'no-route': 'route/missing',
@@ -112,17 +136,10 @@ function deviceDown(_world: World, { step }: Break): CauseId {
   }
 }
 
-/** Nobody answers for the next hop: a tunnel entry or a route that leads to the wrong place, or a neighbour that is off. */
+/** Nobody answers for the next hop: the route leads to the wrong place, or the neighbour is off. */
 function astray(world: World, broken: Break): CauseId {
-  if (misdirectedTunnel(broken) !== undefined) return 'overlay/fdb-wrong';
   return leadsAway(world, broken.hop) ? 'route/wrong-next-hop' : 'route/neighbour-failed';
 }
-
-/** The encapsulation step of this journey whose remote is not the node it is meant for. */
-export const misdirectedTunnel = ({ hops, hop }: Break): Step | undefined =>
-  [...hops, hop]
-    .flatMap((h) => h.steps)
-    .find((s) => s.kind === 'encap' && s.facts?.expectedRemote !== undefined);
 
 /** The last routed gateway belongs to another node than the one that has the destination. */
 function leadsAway(world: World, hop: Hop): boolean {
@@ -192,15 +209,9 @@ function subjectOf({ hop, step }: Break, id: CauseId): Subject {
   return { kind: 'node', name: hop.node };
 }
 
-function titleOf(broken: Break): string {
-  const { step, hop, direction } = broken;
+function titleOf({ step, hop, direction }: Break): string {
   const place = hop.pod ?? hop.node;
   const text =
     step.text.includes(place) || step.text.includes(hop.node) ? step.text : `${place}: ${step.text}`;
-  const tunnel = misdirectedTunnel(broken);
-  const extra =
-    tunnel === undefined
-      ? ''
-      : ` (${tunnel.facts?.device} sends ${tunnel.facts?.mac} to ${tunnel.facts?.remote}; ${tunnel.facts?.expectedNode} is ${tunnel.facts?.expectedRemote})`;
-  return `${direction === 'back' ? 'the reply is lost: ' : ''}${text}${extra}${step.facts?.icmp === undefined ? '' : `, and ${step.facts.icmp}`}`;
+  return `${direction === 'back' ? 'the reply is lost: ' : ''}${text}${step.facts?.icmp === undefined ? '' : `, and ${step.facts.icmp}`}`;
 }

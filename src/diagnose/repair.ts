@@ -52,7 +52,7 @@ const advice: Readonly<Partial<Record<CauseId, Advice>>> = {
     restartAgent(nodeOf(broken, subject)),
   ],
   'overlay/fdb-wrong': (_world, broken, subject) => [
-    `on ${broken?.step.facts?.node ?? nodeOf(broken, subject)}: bridge fdb replace ${broken?.step.facts?.mac ?? '<MAC>'} dev ${broken?.step.facts?.device ?? 'flannel.1'} dst <address of the right node> self permanent`,
+    `on ${broken?.step.facts?.node ?? nodeOf(broken, subject)}: bridge fdb replace ${broken?.step.facts?.mac ?? '<MAC>'} dev ${broken?.step.facts?.device ?? 'flannel.1'} dst ${broken?.step.facts?.expectedRemote ?? '<address of the right node>'} self permanent`,
     restartAgent(broken?.step.facts?.node ?? nodeOf(broken, subject)),
   ],
   'overlay/parameters-differ': (_world, broken, subject) => [
@@ -124,9 +124,10 @@ export const repairOf = (
 function routeCommand(world: World, broken: Break | undefined): readonly string[] {
   if (broken === undefined) return [];
   const { hop } = broken;
-  const home = world.nodeFor(hop.packet.dst);
+  const { dst } = hop.packet.inner?.packet ?? hop.packet;
+  const home = world.nodeFor(dst);
   const node = home === undefined ? undefined : world.node(home);
-  const cidr = node?.podCidrs.find((c) => c.family === hop.packet.dst.family);
+  const cidr = node?.podCidrs.find((c) => c.family === dst.family);
   if (node === undefined || cidr === undefined || home === hop.node) return [];
   const via = node.internalAddresses.find((a) => a.family === cidr.family);
   const tunnel = [...(world.netns(hop.node) === undefined ? [] : tunnels(world, hop.node))][0];
