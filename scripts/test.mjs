@@ -62,7 +62,7 @@ async function suite(project) {
   for (const { name, status, assertionResults, message } of report.testResults) {
     if (status === 'failed' && !assertionResults.some((t) => t.status === 'failed')) {
       explained++;
-      fail(`${name}: ${message.split('\n')[0] || 'the file could not be run'}`);
+      fail(`${name}: ${message.split('\n')[0] || 'failed outside of its tests, in a hook or an import'}`);
     }
     // Every test of the file skipped: on a host that can run the lab, that is a test suite gone missing.
     const ran = assertionResults.some((t) => t.status === 'passed' || t.status === 'failed');
