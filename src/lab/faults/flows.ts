@@ -5,7 +5,7 @@ import type { LabNode, LabPod } from '../state.ts';
 import type { FaultFlow } from './fault.ts';
 
 /** Past what buffers on the way can hold: a transfer of this size stalls if full-size packets are lost. */
-export const largeBytes = 100_000;
+const largeBytes = 100_000;
 
 /** The client's node of most faults. */
 export const near = (lab: Lab): LabNode => nodeAt(lab, 0);

@@ -29,7 +29,7 @@ export type Rule = readonly [chain: string, ...match: string[]];
 
 const iptables = (...args: string[]): string[] => ['iptables', '-w', '5', ...args];
 
-export const hasRule = async (node: LabNode, rule: Rule): Promise<boolean> =>
+const hasRule = async (node: LabNode, rule: Rule): Promise<boolean> =>
   (await exec(inNetns(node.netns, iptables('-C', ...rule)))).code === 0;
 
 /** Puts the rule at a place of its chain (1 is first) unless it is there. */

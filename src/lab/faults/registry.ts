@@ -44,6 +44,3 @@ export const faults: readonly Fault[] = [
   tunnelDeviceMissing,
   vtepMacMismatch,
 ];
-
-/** The fault of that name; undefined if there is none. */
-export const findFault = (name: string): Fault | undefined => faults.find((fault) => fault.name === name);
