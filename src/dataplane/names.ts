@@ -35,7 +35,9 @@ export function resolveName(cluster: Cluster, resolver: Resolver, name: string):
   for (const candidate of asked) {
     if (candidate !== domain && !candidate.endsWith(`.${domain}`)) {
       // A short name that every cluster zone refused is not looked for on the Internet: the walk would guess.
-      if (candidate.split('.').length < 2) continue;
+      const [, second] = candidate.split('.');
+      // So is `service.namespace` with a namespace of this cluster: no domain on the Internet is meant.
+      if (second === undefined || orElse(cluster.namespaces, []).some((n) => n.name === second)) continue;
       return { state: 'outside', name: candidate };
     }
     const found = clusterName(cluster, candidate.slice(0, -(domain.length + 1)));

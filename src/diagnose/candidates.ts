@@ -4,6 +4,7 @@ import type { Evidence } from '../model/evidence.ts';
 import type { Cause, CauseId, Finding, Subject } from '../model/finding.ts';
 import type { Flow } from '../model/flow.ts';
 import { orElse } from '../model/known.ts';
+import { nearestNames } from '../model/nearest.ts';
 import type { Reason } from '../model/verdict.ts';
 import { formatPolicy } from '../policy/decision.ts';
 import { type Break, breakOf, type Classified, classify } from './classify.ts';
@@ -313,13 +314,17 @@ export function nameNotFound(world: World, flow: Flow, asked: readonly string[])
   const elsewhere = orElse(world.snapshot.cluster.services, []).filter((s) => s.name === first);
   const own = flow.src.kind === 'pod' ? flow.src.namespace : '';
   const other = elsewhere.find((s) => s.namespace !== own);
+  const close = nearestNames(
+    name,
+    orElse(world.snapshot.cluster.services, []).map((s) => `${s.name}.${s.namespace}`),
+  );
   const isShort = !name.includes('.') && other !== undefined;
   return [
     {
       id: isShort ? 'namespace/short-name' : 'dns/name-wrong',
       title: isShort
         ? `"${name}" is looked for in namespace ${own}, but the Service is in ${other.namespace}`
-        : `no Service answers to "${name}"`,
+        : `no Service answers to "${name}"${close.length === 0 ? '' : `; there is ${close.join(', ')}`}`,
       score: score.shown,
       subject:
         flow.src.kind === 'pod'

@@ -133,7 +133,12 @@ function byKind(
         what: `"${kindText}" is no kind of endpoint`,
         where: text,
         why: 'an endpoint is a pod, deploy, ds, sts, svc or node',
-        todo: `try ${namespace}/${nearestNames(kindText, Object.keys(kinds))[0] ?? 'pod'}/${name}`,
+        todo: `try ${namespace}/${
+          nearestNames(
+            kindText,
+            Object.keys(kinds).filter((kind) => kind.length > 3),
+          )[0] ?? 'pod'
+        }/${name}`,
       });
     case 'pod':
       return byPod(text, namespace, name, options);

@@ -119,8 +119,10 @@ function judgeDns(hostName: string, own: readonly ProbeResult[]): Judgement | un
   );
   const first = asked[0];
   if (first === undefined) return undefined;
-  if (asked.some((result) => (result.dns?.answers.length ?? 0) > 0))
-    return { answer: 'reachable', because: `${bare} resolves` };
+  // A recording need not say what was answered; that nslookup succeeded is then all there is.
+  const resolved = (result: ProbeResult) =>
+    result.dns === undefined ? result.outcome === 'ok' : result.dns.answers.length > 0;
+  if (asked.some(resolved)) return { answer: 'reachable', because: `${bare} resolves` };
   const answered = asked.filter((result) => result.dns?.rcode !== undefined);
   if (answered.length === 0) return { answer: 'unreachable', because: sentence(first) };
   return { answer: 'unreachable', because: `no nameserver knows ${bare}: ${sentence(answered[0] ?? first)}` };
@@ -184,9 +186,10 @@ function dnsSentence(result: ProbeResult): string {
   const server = result.dns === undefined ? 'the nameserver' : result.dns.server;
   const what = `the question of ${result.src} to ${server}${via} for ${result.dst}`;
   if (result.outcome !== 'ok') return `${what} ${end(result)}`;
-  const answers = result.dns?.answers ?? [];
+  if (result.dns === undefined) return `${what} was answered`;
+  const { answers } = result.dns;
   if (answers.length > 0) return `${what} was answered with ${answers.join(', ')}`;
-  return `${what} was answered with ${result.dns?.rcode ?? 'nothing'}${result.dns?.rcode === 'NOERROR' ? ' and no address' : ''}`;
+  return `${what} was answered with ${result.dns.rcode ?? 'nothing'}${result.dns.rcode === 'NOERROR' ? ' and no address' : ''}`;
 }
 
 const firstLine = (text: string): string => text.split('\n', 1)[0] || 'no output';

@@ -13,8 +13,13 @@ export function recordedFor(flow: Flow, results: readonly ProbeResult[]): readon
       result.src === src &&
       ((result.dst === dst &&
         (result.kind === 'icmp' || (result.kind === flow.protocol && result.port === flow.dstPort))) ||
-        (result.kind === 'dns' && flow.hostName !== undefined && namesMatch(result.dst, flow.hostName))),
+        (result.kind === 'dns' && isOwnName(result.dst, flow))),
   );
 }
 
-const namesMatch = (asked: string, name: string): boolean => asked === name || asked.startsWith(`${name}.`);
+/** The name that the flow's client asks for: as given, or in full as its Service is called. */
+function isOwnName(asked: string, { hostName, dst }: Flow): boolean {
+  if (hostName === undefined) return false;
+  if (asked === hostName.replace(/\.$/, '')) return true;
+  return dst.kind === 'service' && asked.startsWith(`${dst.name}.${dst.namespace}.svc.`);
+}

@@ -3,7 +3,7 @@ import type { Cause } from '../model/finding.ts';
 import type { Endpoint, Flow } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
 import type { Answer, Branch, Step, Verdict } from '../model/verdict.ts';
-import { type Address, formatAddress } from '../net/address.ts';
+import { type Address, formatAddress, isUnspecified } from '../net/address.ts';
 
 /** As one would type it: `shop/web-1`, `shop/svc/api`, `node/node1`, `192.0.2.1`. */
 export function endpointText(endpoint: Endpoint): string {
@@ -29,7 +29,10 @@ export function destinationText(flow: Flow): string {
     flow.protocol === 'icmp'
       ? `${flow.hostName ?? own} (${protocol})`
       : `${name}:${flow.dstPort}/${protocol}`;
-  return `${text}${flow.hostName === undefined || flow.hostName === own ? '' : ` (${own})`}${size}`;
+  // A name that nobody knows has no address; the unspecified one stands in for it.
+  const isNowhere = flow.dst.kind === 'external' && isUnspecified(flow.dst.address);
+  const known = flow.hostName === undefined || flow.hostName === own || isNowhere ? '' : ` (${own})`;
+  return `${text}${known}${size}`;
 }
 
 const bracketed = (address: Address): string =>
