@@ -5,6 +5,7 @@ import type { Cause, CauseId, Finding, Subject } from '../model/finding.ts';
 import type { Flow } from '../model/flow.ts';
 import { orElse } from '../model/known.ts';
 import { nearestNames } from '../model/nearest.ts';
+import { formatSource } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
 import { formatPolicy } from '../policy/decision.ts';
 import { type Break, breakOf, type Classified, classify } from './classify.ts';
@@ -60,10 +61,18 @@ function merge(found: Cause[], cause: Cause): void {
   found[at] = {
     ...other,
     score: Math.max(other.score, cause.score),
-    evidence: [...other.evidence, ...cause.evidence],
+    evidence: [
+      ...other.evidence,
+      ...cause.evidence.filter((e) => !other.evidence.some((o) => sameSource(o, e))),
+    ],
     repair: other.repair.length > 0 ? other.repair : cause.repair,
   };
 }
+
+/** Two sentences about one line say the same thing. */
+const sameSource = (a: Evidence, b: Evidence): boolean =>
+  a.statement === b.statement ||
+  (a.source !== undefined && b.source !== undefined && formatSource(a.source) === formatSource(b.source));
 
 const sameSubject = (a: Subject, b: Subject): boolean =>
   a.name === b.name || a.name.startsWith(`${b.name}/`) || b.name.startsWith(`${a.name}/`);

@@ -211,7 +211,25 @@ function subjectOf({ hop, step }: Break, id: CauseId): Subject {
 
 function titleOf({ step, hop, direction }: Break): string {
   const place = hop.pod ?? hop.node;
+  const rule = step.kind === 'filter' ? filterTitle(place, step, hop) : undefined;
   const text =
-    step.text.includes(place) || step.text.includes(hop.node) ? step.text : `${place}: ${step.text}`;
+    rule !== undefined
+      ? rule
+      : step.text.includes(place) || step.text.includes(hop.node)
+        ? step.text
+        : `${place}: ${step.text}`;
   return `${direction === 'back' ? 'the reply is lost: ' : ''}${text}${step.facts?.icmp === undefined ? '' : `, and ${step.facts.icmp}`}`;
+}
+
+/** `node2 drops UDP 8472 in filter INPUT: -A INPUT -p udp --dport 8472 -j DROP`. */
+function filterTitle(place: string, { facts }: Step, { packet }: Hop): string | undefined {
+  if (facts?.table === undefined) return undefined;
+  const port = packet.dstPort === 0 ? '' : ` ${packet.dstPort}`;
+  const what = `${packet.protocol.toUpperCase()}${port}`;
+  const verb = facts.verdict === 'reject' ? 'rejects' : 'drops';
+  const by =
+    facts.rule === undefined
+      ? `by the policy of ${facts.table} ${facts.chain}`
+      : `in ${facts.table} ${facts.chain}: ${facts.rule}`;
+  return `${place} ${verb} ${what} ${by}`;
 }
