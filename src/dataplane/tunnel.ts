@@ -1,5 +1,5 @@
 /** VXLAN: a frame becomes the payload of a UDP packet between nodes, and a frame again on the other side. */
-import type { Device, FdbEntry, Netns } from '../model/netns.ts';
+import type { Device, FdbEntry, Netns, Vxlan } from '../model/netns.ts';
 import { type Address, formatAddress, isUnspecified } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
 import { type Cursor, cannotTell, doubt, lose, pass, type Stage, type TunnelContext } from './cursor.ts';
@@ -131,7 +131,10 @@ export function decapsulate(cursor: Cursor): Stage {
     });
   }
   const here = { node: netns.node, vni: String(inner.vni), port: String(packet.dstPort) };
-  const tunnels = netns.devices.value.filter((d) => d.vxlan !== undefined);
+  // A device has one socket, of its own addresses' family: IPv4 and IPv6 tunnels may share port and VNI (vxlan_sock_add).
+  const tunnels = netns.devices.value.filter(
+    (d) => d.vxlan !== undefined && tunnelFamily(d.vxlan) === packet.dst.family,
+  );
   const onPort = tunnels.filter((d) => d.vxlan?.port === packet.dstPort);
   const device = onPort.find((d) => d.vxlan?.vni === inner.vni);
   if (device === undefined) {
@@ -180,6 +183,8 @@ export function decapsulate(cursor: Cursor): Stage {
   if (device.mac !== inner.dstMac) return wrongVtep(opened, device, tunnel, inner.dstMac);
   return { at: 'ip-in', cursor: { ...opened, inDevice: device.name }, device };
 }
+
+const tunnelFamily = (vxlan: Vxlan): 4 | 6 => (vxlan.local ?? vxlan.remote)?.family ?? 4;
 
 /** The inner frame is for another MAC: either it went to the wrong node, or the sender knows an old MAC of the right one. */
 function wrongVtep(cursor: Cursor, device: Device, tunnel: TunnelContext, mac: string): Stage {

@@ -87,7 +87,25 @@ function settle(verdict: Verdict, probed: Probed | undefined, isName: boolean): 
     verdict.branches.some((b) => b.answer === 'reachable') &&
     verdict.branches.some((b) => b.backend !== undefined);
   if (verdict.answer === 'unreachable' && partial) return { ...verdict, evidence };
-  return { ...verdict, evidence, answer: 'reachable', disposition: 'delivered' };
+  const disagreement = verdict.answer === 'unreachable' ? [disagreementGap(verdict)] : [];
+  return {
+    ...verdict,
+    evidence,
+    answer: 'reachable',
+    disposition: 'delivered',
+    gaps: [...verdict.gaps, ...disagreement],
+  };
+}
+
+/** Real packets pass where recorded state would lose them: said openly, since one of the two was misread. */
+function disagreementGap(verdict: Verdict): Gap {
+  const broken = verdict.branches.find((branch) => branch.answer === 'unreachable')?.broken;
+  return {
+    what: 'why recorded state and real packets disagree',
+    where: broken === undefined ? 'the walk' : `nodes/${broken.hop.netns}`,
+    why: `real packets pass, but by recorded state they would be lost: ${broken?.step.text ?? verdict.disposition}`,
+    todo: 'diagnose again: the state may have changed between; if it stays, podpath misreads it: please report the snapshot',
+  };
 }
 
 /** The walk's own disposition where it had one; else only the loss is known. */
