@@ -1,4 +1,5 @@
 /** Rules that drop a port or an address, in chains that neither Kubernetes nor a known agent writes. */
+import type { RuleView } from '../dataplane/netfilter/context.ts';
 import { ownerOf } from '../dataplane/netfilter/owner.ts';
 import type { Finding } from '../model/finding.ts';
 import type { Chain, Rule, Ruleset } from '../model/netfilter.ts';
@@ -35,7 +36,7 @@ export const foreignDrop = defineCheck({
 const sourceKey = (source: SourceRef | undefined): string => JSON.stringify(source);
 
 /** True if the rule singles out a port, an address, a set or a protocol; otherwise it drops whatever comes. */
-export const isSpecific = (rule: Rule): boolean =>
+export const isSpecific = (rule: RuleView): boolean =>
   rule.matches.some(({ kind }) =>
     ['port', 'address', 'address-range', 'set', 'protocol', 'icmp-type'].includes(kind),
   );
@@ -62,7 +63,7 @@ function harmful(losses: readonly Loss[]): Omit<Finding, 'check'>[] {
   ];
 }
 
-const counted = ({ counters, source }: Rule): Finding['evidence'] =>
+const counted = ({ counters, source }: RuleView): Finding['evidence'] =>
   counters === undefined || counters.packets === 0
     ? []
     : [observed(`it has dropped ${counters.packets} packets`, source)];

@@ -104,7 +104,7 @@ function lossOf(context: CheckContext, view: NodeView, views: readonly NodeView[
   );
   if (passage.state !== 'lost' || passage.decisive === undefined) return [];
   const { decisive, verdict } = passage;
-  const owner = ownerOf(decisive.chainStack.at(-1) ?? '', decisive.rule);
+  const owner = ownerOf(decisive.chainStack.at(-1) ?? '', decisive.rule, decisive.table);
   return [{ view, src, dst, protocol, port: port.port, verdict, decisive, owner }];
 }
 

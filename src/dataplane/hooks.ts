@@ -1,13 +1,11 @@
 /** Netfilter on the walk: runs hooks one after the other and turns their outcomes into cursors and ends. */
-import type { HookName, Rule } from '../model/netfilter.ts';
+import type { HookName } from '../model/netfilter.ts';
 import { formatSource } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
 import { addSteps, type Cursor, doubt, lose, type Stage } from './cursor.ts';
-import type { Decisive, HookOutcome } from './netfilter/context.ts';
+import type { Decisive, HookOutcome, RuleView } from './netfilter/context.ts';
 import { traverseHook } from './netfilter/evaluate.ts';
-import { ownerOf } from './netfilter/owner.ts';
-import { kubeProxyTable, translateAsDeclared } from './services.ts';
-import type { World } from './world.ts';
+import { leadsToNoEndpoints, ownerOf } from './netfilter/owner.ts';
 
 export interface HookDevices {
   readonly inDevice?: string;
@@ -18,24 +16,18 @@ export interface HookDevices {
 
 /** Every way the packet can come out of the hooks: a cursor where it was accepted, an end where it was lost. */
 export function runHooks(
-  world: World,
   cursor: Cursor,
   hooks: readonly HookName[],
   devices: HookDevices,
 ): readonly (Cursor | Stage)[] {
   const [hook, ...rest] = hooks;
   if (hook === undefined) return [cursor];
-  return runHook(world, cursor, hook, devices).flatMap((result) =>
-    'at' in result ? [result] : runHooks(world, result, rest, devices),
+  return runHook(cursor, hook, devices).flatMap((result) =>
+    'at' in result ? [result] : runHooks(result, rest, devices),
   );
 }
 
-function runHook(
-  world: World,
-  cursor: Cursor,
-  hook: HookName,
-  devices: HookDevices,
-): readonly (Cursor | Stage)[] {
+function runHook(cursor: Cursor, hook: HookName, devices: HookDevices): readonly (Cursor | Stage)[] {
   const { netns, packet, connections } = cursor;
   if (netns.rulesets.state === 'unknown') {
     return [
@@ -45,23 +37,18 @@ function runHook(
     ];
   }
   const outcomes = traverseHook({ netns, hook, packet, connections, ...devices });
-  return outcomes.flatMap((outcome) => resolve(world, cursor, hook, outcome));
+  return outcomes.flatMap((outcome) => resolve(cursor, hook, outcome));
 }
 
-function resolve(
-  world: World,
-  cursor: Cursor,
-  hook: HookName,
-  outcome: HookOutcome,
-): readonly (Cursor | Stage)[] {
+function resolve(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly (Cursor | Stage)[] {
   switch (outcome.verdict) {
     case 'accept':
-      return accepted(world, cursor, hook, outcome);
+      return accepted(cursor, hook, outcome);
     case 'drop':
     case 'reject':
       return [refused(cursor, hook, outcome)];
     case 'unknown':
-      return undecided(world, cursor, hook, outcome);
+      return undecided(cursor, hook, outcome);
   }
 }
 
@@ -72,28 +59,17 @@ const taken = (cursor: Cursor, outcome: HookOutcome): Cursor => ({
   share: cursor.share * outcome.share,
 });
 
-function accepted(
-  world: World,
-  cursor: Cursor,
-  hook: HookName,
-  outcome: HookOutcome,
-): readonly (Cursor | Stage)[] {
+function accepted(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly (Cursor | Stage)[] {
   const next = taken(cursor, outcome);
   const where = next.netns.id;
   if (outcome.unseenTables.state === 'unknown') {
     const text = `whether ${where} has nftables rules of its own at ${hook} is not known: ${outcome.unseenTables.why}`;
     return [doubt(next, 'filter', text, { facts: { what: `nftables of ${where}` } })];
   }
-  const tables = outcome.unseenTables.value;
-  const seen = tables
-    .filter((table) => !kubeProxyTable.test(table))
-    .reduce((at, table) => {
-      const text = `the nftables table "${table}" of ${where} has rules at ${hook} that are not understood`;
-      return doubt(at, 'filter', text, { facts: { what: `nftables table "${table}" of ${where}` } });
-    }, next);
-  const natHook = hook === 'prerouting' || hook === 'output';
-  if (natHook && tables.some((table) => kubeProxyTable.test(table)))
-    return translateAsDeclared(world, seen, outcome.tracking);
+  const seen = outcome.unseenTables.value.reduce((at, table) => {
+    const text = `the nftables table "${table}" of ${where} has rules at ${hook} that are not evaluated; compare with: nft list ruleset`;
+    return doubt(at, 'filter', text, { facts: { what: `nftables table "${table}" of ${where}` } });
+  }, next);
   return [seen];
 }
 
@@ -128,12 +104,12 @@ function refused(cursor: Cursor, hook: HookName, outcome: HookOutcome): Stage {
 }
 
 /** The rule without the counters that a save with -c puts in front. */
-const ruleText = (rule: Rule): string =>
+const ruleText = (rule: RuleView): string =>
   (rule.source.kind === 'file' ? rule.source.text : formatSource(rule.source)).replace(/^\[\d+:\d+\] /, '');
 
 /** The innermost chain with a known writer: an agent's rule in a chain of its own, or one it put into a built-in chain. */
-function ownerOfStack(stack: readonly string[], rule: Rule | undefined): string {
-  const own = ownerOf(stack.at(-1) ?? '', rule);
+function ownerOfStack({ chainStack: stack, rule, table }: Decisive): string {
+  const own = ownerOf(stack.at(-1) ?? '', rule, table);
   return own === 'foreign'
     ? (stack.map((chain) => ownerOf(chain)).findLast((o) => o !== 'foreign' && o !== 'built-in') ?? own)
     : own;
@@ -145,7 +121,7 @@ function decisiveFacts(decisive: Decisive): Record<string, string> {
     table: decisive.table,
     chain: decisive.chainStack.at(-1) ?? '',
     baseChain: decisive.chainStack[0] ?? '',
-    owner: ownerOfStack(decisive.chainStack, rule),
+    owner: ownerOfStack(decisive),
     backend: decisive.backend,
     file: decisive.file,
     ...(rule === undefined ? {} : { rule: ruleText(rule) }),
@@ -156,18 +132,12 @@ function decisiveFacts(decisive: Decisive): Record<string, string> {
 function reasonOf(outcome: HookOutcome): Reason {
   const { decisive } = outcome;
   if (decisive?.policy === true) return 'chain-policy-drop';
-  // kube-proxy refuses a Service without endpoints by a rule with this comment (proxier.go).
-  if (decisive?.rule?.comment?.includes('has no endpoints') === true) return 'no-endpoints';
+  if (leadsToNoEndpoints(decisive?.rule?.comment, decisive?.maps)) return 'no-endpoints';
   return outcome.verdict === 'reject' ? 'rule-reject' : 'rule-drop';
 }
 
 /** Some rule could not be decided. If no reading lets the packet pass it is lost; else it goes on in doubt. */
-function undecided(
-  world: World,
-  cursor: Cursor,
-  hook: HookName,
-  outcome: HookOutcome,
-): readonly (Cursor | Stage)[] {
+function undecided(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly (Cursor | Stage)[] {
   const alternatives = outcome.alternatives ?? [];
   const open = alternatives.filter((a) => a.verdict === 'accept');
   const first = alternatives[0];
@@ -186,5 +156,5 @@ function undecided(
   const survivor = open[0];
   return survivor === undefined
     ? [{ ...noted, packet: outcome.packet, connections: outcome.connections }]
-    : accepted(world, noted, hook, { ...survivor, share: outcome.share });
+    : accepted(noted, hook, { ...survivor, share: outcome.share });
 }

@@ -20,7 +20,7 @@ export function send(world: World, cursor: Cursor): readonly Stage[] {
   if ('at' in routed) return [routed];
   const { route } = routed;
   const devices = outDevices(route);
-  return runHooks(world, routed.cursor, ['output'], devices).flatMap((result) => {
+  return runHooks(routed.cursor, ['output'], devices).flatMap((result) => {
     if ('at' in result) return [result];
     // A changed mark or destination asks for the route anew (ip_route_me_harder).
     const again = isChanged(cursor.packet, result.packet)
@@ -49,7 +49,7 @@ function leave(world: World, cursor: Cursor, found: Found): readonly Stage[] {
     ];
   }
   const inDevice = cursor.inDevice === undefined ? {} : { inDevice: cursor.inDevice };
-  return runHooks(world, cursor, ['postrouting'], { outDevice: deviceName, ...inDevice }).map((result) => {
+  return runHooks(cursor, ['postrouting'], { outDevice: deviceName, ...inDevice }).map((result) => {
     if ('at' in result) return result;
     if (local) {
       const lo = world.device(result.netns, 'lo');
@@ -139,7 +139,7 @@ function refusedRoute(
 export function ipIn(world: World, cursor: Cursor, device: Device, physIn?: string): readonly Stage[] {
   const arrived: Cursor = { ...cursor, inDevice: cursor.inDevice ?? device.name };
   const devices = { inDevice: device.name, ...(physIn === undefined ? {} : { physIn }) };
-  return runHooks(world, arrived, ['prerouting'], devices).flatMap((result) =>
+  return runHooks(arrived, ['prerouting'], devices).flatMap((result) =>
     'at' in result ? [result] : decide(world, result, device),
   );
 }
@@ -158,7 +158,7 @@ function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] 
     ];
   }
   if (local) {
-    return runHooks(world, checked, ['input'], { inDevice: device.name }).map((result) =>
+    return runHooks(checked, ['input'], { inDevice: device.name }).map((result) =>
       'at' in result ? result : { at: 'deliver', cursor: result, device: device.name },
     );
   }
@@ -215,7 +215,7 @@ function forward(world: World, cursor: Cursor, device: Device): readonly Stage[]
   if (tooBig !== undefined) return [tooBig];
   const untranslated = untranslatedService(world, routed.cursor);
   const devices = { inDevice: device.name, ...outDevices(routed.route) };
-  return runHooks(world, routed.cursor, ['forward'], devices).flatMap((result) => {
+  return runHooks(routed.cursor, ['forward'], devices).flatMap((result) => {
     if ('at' in result) return [result];
     // Only a packet that no rule refuses tells that the Service's rules are missing.
     if (untranslated !== undefined) return [lose(result, 'nat', ...untranslated)];

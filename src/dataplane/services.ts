@@ -4,12 +4,8 @@ import { orElse } from '../model/known.ts';
 import { objectRef } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
 import { type Address, formatAddress } from '../net/address.ts';
-import { type Cursor, lose, pass, remark, type Stage, type StepDetail, step } from './cursor.ts';
-import { setMapping, type Tracking, translate } from './netfilter/conntrack.ts';
+import type { Cursor, StepDetail } from './cursor.ts';
 import type { World } from './world.ts';
-
-/** kube-proxy's nftables mode keeps everything in one table a family. */
-export const kubeProxyTable = /^(ip|ip6) kube-proxy$/;
 
 export interface Backend {
   readonly address: Address;
@@ -76,47 +72,4 @@ export function untranslatedService(
     `${netns.id} does not translate ${formatAddress(packet.dst)}:${packet.dstPort} (Service ${name})`,
     { facts: { service: name, node: netns.node }, sources },
   ];
-}
-
-/** Stands in for kube-proxy's nftables rules, which are not evaluated yet: each ready endpoint gets an equal share. */
-export function translateAsDeclared(
-  world: World,
-  cursor: Cursor,
-  tracking: Tracking,
-): readonly (Cursor | Stage)[] {
-  const { packet, netns, connections } = cursor;
-  const service = world.service(packet.dst);
-  const { connection } = tracking;
-  if (service === undefined || connection === undefined || connection.natDone.dst) return [cursor];
-  const port = servicePort(service, packet.dstPort, packet.protocol);
-  const name = `${service.namespace}/${service.name}`;
-  if (port === undefined) return [cursor];
-  const backends = backendsOf(world, service, port, packet.dst.family);
-  if (backends.length === 0) {
-    return [
-      lose(cursor, 'nat', 'no-endpoints', `Service ${name} has no ready endpoints`, {
-        facts: { service: name },
-        sources: [objectRef('Service', service.namespace, service.name)],
-      }),
-    ];
-  }
-  return backends.map((backend) => {
-    const mapped = {
-      ...tracking,
-      connection: setMapping(connection, 'dst', { address: backend.address, port: backend.port }),
-    };
-    const text = `Service ${name} -> ${formatAddress(backend.address)}:${backend.port}, as its EndpointSlices say`;
-    const noted = remark(cursor, {
-      ...step('nat', 'rewrite', text, {
-        sources: [objectRef('EndpointSlice', service.namespace, service.name)],
-        facts: { gap: `kube-proxy's nftables rules of ${netns.id}` },
-      }),
-    });
-    return {
-      ...pass(noted, 'nat', `destination becomes ${formatAddress(backend.address)}:${backend.port}`),
-      packet: translate(mapped, 'dst', packet),
-      connections: { ...connections, inFlight: { netns: netns.id, tracking: mapped } },
-      share: cursor.share / backends.length,
-    };
-  });
 }

@@ -3,6 +3,7 @@ import type { Address, Family } from '../net/address.ts';
 import type { Prefix } from '../net/prefix.ts';
 import type { Known } from './known.ts';
 import type { IpSet, Ruleset } from './netfilter.ts';
+import type { NftTable } from './nft.ts';
 import type { SourceRef } from './source.ts';
 
 export interface Netns {
@@ -22,7 +23,7 @@ export interface Netns {
   readonly bridgePorts: Known<readonly BridgePort[]>;
   /** Every rule set recorded for the namespace: ip/ip6, nft and legacy backends. An empty save is a rule set without tables. */
   readonly rulesets: Known<readonly Ruleset[]>;
-  /** Native nftables tables that no iptables tool owns, by `family name`; understood only as far as their names. */
+  /** Every nftables table, also those that iptables-nft made (their rules stand in `rulesets` too). */
   readonly nftTables: Known<readonly NftTable[]>;
   readonly ipsets: Known<readonly IpSet[]>;
   /** `net.ipv4.ip_forward` -> `1`. Device names keep the kernel's spelling (`flannel/1` for flannel.1). */
@@ -157,19 +158,6 @@ export interface BridgePort {
   readonly state: string;
   readonly hairpin: boolean;
   readonly isolated: boolean;
-}
-
-/** A native nftables table, known by its base chains only. */
-export interface NftTable {
-  readonly family: string;
-  readonly name: string;
-  readonly baseChains: readonly {
-    readonly name: string;
-    readonly hook: string;
-    readonly priority: number;
-    readonly policy: string;
-  }[];
-  readonly ruleCount: number;
 }
 
 export interface Socket {

@@ -366,28 +366,54 @@ describe('nft', () => {
   });
   const tables = (...items: unknown[]) =>
     value(parseNftJson(JSON.stringify({ nftables: [{ metainfo: {} }, ...items] }), 'f'));
-  it('keeps native tables only', () => {
+  it('keeps tables, their chains and sets', () => {
+    const set = { family: 'inet', table: 'fw', name: 's', elem: ['10.0.0.1', { elem: { val: '10.0.0.2' } }] };
     expect(
-      tables(chain('ip', 'filter', 'FORWARD', 'forward'), { table: { family: 'ip6', name: 'mangle' } }),
-    ).toEqual([]);
-    expect(
-      tables(chain('ip', 'filter', 'input', 'input'), chain('inet', 'fw', 'f', 'forward', 'filter - 5'), {
-        rule: { family: 'inet', table: 'fw', chain: 'f' },
-      }),
-    ).toEqual([
-      {
-        family: 'ip',
-        name: 'filter',
-        baseChains: [{ name: 'input', hook: 'input', priority: 0, policy: 'drop' }],
-        ruleCount: 0,
-      },
+      tables(chain('inet', 'fw', 'f', 'forward', 'filter - 5'), chain('inet', 'fw', 'u'), { set }),
+    ).toMatchObject([
       {
         family: 'inet',
         name: 'fw',
-        baseChains: [{ name: 'f', hook: 'forward', priority: -5, policy: 'drop' }],
-        ruleCount: 1,
+        baseChains: [{ name: 'f', type: 'filter', hook: 'forward', priority: -5, policy: 'drop' }],
+        chains: new Map([
+          ['f', { name: 'f' }],
+          ['u', { name: 'u' }],
+        ]),
+        sets: new Map([
+          ['s', { elements: [{ key: { value: '10.0.0.1' } }, { key: { value: '10.0.0.2' } }] }],
+        ]),
       },
     ]);
+  });
+  const rule = (...expr: unknown[]) =>
+    tables({
+      rule: { family: 'ip', table: 't', chain: 'c', handle: 7, comment: 'why', expr },
+    })[0]?.chains.get('c')?.rules[0];
+  const daddr = { payload: { protocol: 'ip', field: 'daddr' } };
+  const isNet = { match: { op: '!=', left: daddr, right: { prefix: { addr: '10.0.0.0', len: 8 } } } };
+  it.each([
+    ['a verdict', [isNet, { drop: null }], ['match', 'verdict'], 'ip daddr != 10.0.0.0/8 drop'],
+    ['a jump', [{ jump: { target: 'x' } }], ['verdict'], 'jump x'],
+    [
+      'a named verdict map',
+      [{ vmap: { key: { concat: [daddr, { meta: { key: 'l4proto' } }] }, data: '@m' } }],
+      ['vmap'],
+      'ip daddr . meta l4proto vmap @m',
+    ],
+    ['what only logs', [isNet, { limit: { rate: 1, per: 'minute' } }, { log: null }], [], undefined],
+    ['a limit before a verdict', [{ limit: { rate: 1, per: 'day' } }, { accept: null }], ['rate', 'verdict']],
+    ['an iptables extension', [{ xt: { type: 'match', name: 'set' } }, { drop: null }], ['match', 'verdict']],
+    ['an unknown statement', [{ teleport: { to: 'mars' } }], ['unknown']],
+  ] as const)('reads %s', (_, expr, kinds, text?: string) => {
+    const read = rule(...expr);
+    expect(read?.statements.map(({ kind }) => kind)).toEqual(kinds);
+    if (text !== undefined) expect(read?.source).toMatchObject({ text: `${text} comment "why" # handle 7` });
+  });
+  it('says that depth without end is not understood', () => {
+    const deep = Array.from({ length: 200 }).reduce((inner) => ({ '&': [inner, 1] }), 1 as unknown);
+    expect(JSON.stringify(rule({ match: { op: '==', left: deep, right: 1 } }, { drop: null }))).toContain(
+      'nested too deep',
+    );
   });
   it('refuses other text', () =>
     expect(code(parseNftJson('Error: could not open', 'f'))).toBe('nft/not-json:'));

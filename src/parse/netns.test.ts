@@ -67,11 +67,8 @@ describe('buildNetns', () => {
         'iptables-save.txt': "# Table `filter' is incompatible, use 'nft' tool.\n",
         ...(nft === undefined ? {} : { 'nft.json': nft }),
       }).value.rulesets.state;
-    const chain = (name: string) =>
-      JSON.stringify({
-        nftables: [{ chain: { family: 'ip', table: 'filter', name, hook: 'input', prio: 0 } }],
-      });
-    expect([state(undefined), state(chain('INPUT')), state(chain('input'))]).toEqual([
+    const table = (name: string) => JSON.stringify({ nftables: [{ table: { family: 'ip', name } }] });
+    expect([state(undefined), state(table('nat')), state(table('filter'))]).toEqual([
       'unknown',
       'unknown',
       'known',

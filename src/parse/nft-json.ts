@@ -1,19 +1,10 @@
-/** `nft -j list ruleset`: the native tables, known by their base chains. Tables that iptables-nft owns are left out. */
-import type { NftTable } from '../model/netns.ts';
-import { asNumber, asString, isObject, type JsonObject, parseJson } from './json.ts';
+/** `nft -j list ruleset`: tables, chains, sets, maps and rules. */
+import type { NftBaseChain, NftChain, NftElement, NftRule, NftSet, NftTable } from '../model/nft.ts';
+import { asNumber, asString, asStrings, isObject, type JsonObject, parseJson } from './json.ts';
+import { readElements } from './nft-expression.ts';
+import { matchesOf, readStatements } from './nft-statement.ts';
+import { printRule } from './nft-text.ts';
 import { failed, type Parsed, type ParseNote, parsed } from './result.ts';
-
-type BaseChain = NftTable['baseChains'][number];
-
-/** Tables and base chains that iptables-nft makes (upper-case names; nft users and kube-proxy write lower case). */
-const iptablesTables: ReadonlySet<string> = new Set(['raw', 'mangle', 'nat', 'filter', 'security']);
-const iptablesChains: ReadonlySet<string> = new Set([
-  'PREROUTING',
-  'INPUT',
-  'FORWARD',
-  'OUTPUT',
-  'POSTROUTING',
-]);
 
 /** Standard priority names (nft(8)), for versions that print them. */
 const priorities: Readonly<Record<string, number>> = {
@@ -25,11 +16,24 @@ const priorities: Readonly<Record<string, number>> = {
   srcnat: 100,
 };
 
+interface ChainDraft extends NftChain {
+  readonly rules: NftRule[];
+}
+
 interface Draft {
   readonly family: string;
   readonly name: string;
-  readonly baseChains: BaseChain[];
+  handle: number;
+  readonly file: string;
+  readonly baseChains: NftBaseChain[];
+  readonly chains: Map<string, ChainDraft>;
+  readonly sets: Map<string, NftSet & { readonly elements: NftElement[] }>;
   ruleCount: number;
+}
+
+interface Context {
+  readonly file: string;
+  readonly drafts: Map<string, Draft>;
 }
 
 export function parseNftJson(text: string, file: string): Parsed<readonly NftTable[]> {
@@ -38,52 +42,128 @@ export function parseNftJson(text: string, file: string): Parsed<readonly NftTab
   const items = isObject(json.value) ? json.value.nftables : undefined;
   if (!Array.isArray(items))
     return failed({ code: 'nft/foreign', file, message: 'there is no list "nftables"' });
-  const drafts = new Map<string, Draft>();
+  const context: Context = { file, drafts: new Map() };
   const notes: ParseNote[] = [];
   for (const [i, item] of (items as unknown[]).entries()) {
-    const wrong = isObject(item) ? readItem(item, drafts) : 'not an object';
+    const wrong = isObject(item) ? readItem(item, context) : 'not an object';
     if (wrong !== undefined) notes.push({ code: 'nft/entry', file, message: `nftables[${i}]: ${wrong}` });
   }
-  const native = [...drafts.values()].filter((table) => !ownedByIptables(table));
-  return parsed(native, notes);
+  return parsed([...context.drafts.values()], notes);
 }
 
-function readItem(item: JsonObject, drafts: Map<string, Draft>): string | undefined {
-  const table = item.table;
-  if (isObject(table)) {
-    const draft = draftOf(table.family, table.name, drafts);
-    return draft === undefined ? 'a table needs family and name' : undefined;
-  }
-  const chain = item.chain;
-  if (isObject(chain)) {
-    const draft = draftOf(chain.family, chain.table, drafts);
-    if (draft === undefined) return 'a chain needs family and table';
-    const hook = asString(chain.hook);
-    if (hook === undefined) return undefined;
-    const name = asString(chain.name);
-    const priority = readPriority(chain.prio);
-    if (name === undefined || priority === undefined) return 'a base chain needs name and prio';
-    draft.baseChains.push({ name, hook, priority, policy: asString(chain.policy) ?? 'accept' });
+/** Counters, quotas, helpers and flowtables decide nothing by themselves. */
+function readItem(item: JsonObject, context: Context): string | undefined {
+  if (isObject(item.table)) {
+    const draft = draftOf(item.table.family, item.table.name, context);
+    if (draft === undefined) return 'a table needs family and name';
+    draft.handle = asNumber(item.table.handle) ?? 0;
     return undefined;
   }
-  const rule = item.rule;
-  if (isObject(rule)) {
-    const draft = draftOf(rule.family, rule.table, drafts);
-    if (draft === undefined) return 'a rule needs family and table';
-    draft.ruleCount++;
-  }
-  // Sets, maps, counters and the like decide nothing by themselves.
+  if (isObject(item.chain)) return readChain(item.chain, context);
+  if (isObject(item.rule)) return readRule(item.rule, context);
+  const set = item.set ?? item.map;
+  if (isObject(set)) return readSet(set, context);
+  // `nft -j` of some versions lists a set's elements apart from it.
+  return isObject(item.element) ? readSet(item.element, context) : undefined;
+}
+
+function readChain(chain: JsonObject, context: Context): string | undefined {
+  const draft = draftOf(chain.family, chain.table, context);
+  if (draft === undefined) return 'a chain needs family and table';
+  const name = asString(chain.name);
+  const hook = asString(chain.hook);
+  if (name === undefined) return 'a chain needs a name';
+  chainOf(draft, name);
+  if (hook === undefined) return undefined;
+  const priority = readPriority(chain.prio);
+  if (priority === undefined) return 'a base chain needs name and prio';
+  const { dev } = chain;
+  draft.baseChains.push({
+    name,
+    type: asString(chain.type) ?? 'filter',
+    hook,
+    priority,
+    policy: asString(chain.policy) ?? 'accept',
+    handle: asNumber(chain.handle) ?? 0,
+    devices: typeof dev === 'string' ? [dev] : asStrings(dev),
+  });
   return undefined;
 }
 
-function draftOf(family: unknown, name: unknown, drafts: Map<string, Draft>): Draft | undefined {
+function readRule(rule: JsonObject, context: Context): string | undefined {
+  const draft = draftOf(rule.family, rule.table, context);
+  const chain = asString(rule.chain);
+  if (draft === undefined || chain === undefined) return 'a rule needs family, table and chain';
+  draft.ruleCount++;
+  const handle = asNumber(rule.handle) ?? 0;
+  const comment = asString(rule.comment);
+  const expressions: readonly unknown[] = Array.isArray(rule.expr) ? rule.expr : [];
+  const statements = readStatements(expressions);
+  chainOf(draft, chain).rules.push({
+    handle,
+    statements,
+    matches: matchesOf(statements),
+    ...(comment === undefined ? {} : { comment }),
+    ...countersOf(expressions),
+    source: {
+      kind: 'file',
+      file: context.file,
+      // Most rules are never shown: their text is made when somebody asks for it.
+      get text() {
+        return printRule(expressions, comment, handle);
+      },
+    },
+  });
+  return undefined;
+}
+
+function countersOf(expressions: readonly unknown[]): Pick<NftRule, 'counters'> {
+  for (const entry of expressions) {
+    const counter = isObject(entry) ? entry.counter : undefined;
+    if (!isObject(counter)) continue;
+    const [packets, bytes] = [asNumber(counter.packets), asNumber(counter.bytes)];
+    if (packets !== undefined && bytes !== undefined) return { counters: { packets, bytes } };
+  }
+  return {};
+}
+
+function readSet(set: JsonObject, context: Context): string | undefined {
+  const draft = draftOf(set.family, set.table, context);
+  const name = asString(set.name);
+  if (draft === undefined || name === undefined) return 'a set needs family, table and name';
+  const elements = readElements(set.elem);
+  const before = draft.sets.get(name);
+  if (before === undefined) draft.sets.set(name, { name, elements });
+  else for (const element of elements) before.elements.push(element);
+  return undefined;
+}
+
+function draftOf(family: unknown, name: unknown, { drafts, file }: Context): Draft | undefined {
   if (typeof family !== 'string' || typeof name !== 'string') return undefined;
   const key = `${family} ${name}`;
   const found = drafts.get(key);
   if (found !== undefined) return found;
-  const draft: Draft = { family, name, baseChains: [], ruleCount: 0 };
+  const draft: Draft = {
+    family,
+    name,
+    handle: 0,
+    file,
+    baseChains: [],
+    chains: new Map(),
+    sets: new Map(),
+    ruleCount: 0,
+  };
   drafts.set(key, draft);
   return draft;
+}
+
+function chainOf(draft: Draft, name: string): ChainDraft {
+  const found = draft.chains.get(name);
+  if (found !== undefined) return found;
+  const text = `chain ${draft.family} ${draft.name} ${name}`;
+  const chain: ChainDraft = { name, rules: [], source: { kind: 'file', file: draft.file, text } };
+  draft.chains.set(name, chain);
+  return chain;
 }
 
 /** A number, or a name with an offset: `filter`, `{"prio": "dstnat"}`, `filter - 10`. JSON may be negative. */
@@ -97,9 +177,3 @@ function readPriority(value: unknown): number | undefined {
   if (start === undefined || !Number.isFinite(start)) return undefined;
   return words[2] === '-' ? start - offset : start + offset;
 }
-
-/** Without base chains a table of these names is iptables' too: it makes them when a tool adds its first user chain. */
-const ownedByIptables = (table: Draft): boolean =>
-  (table.family === 'ip' || table.family === 'ip6') &&
-  iptablesTables.has(table.name) &&
-  table.baseChains.every((chain) => iptablesChains.has(chain.name));

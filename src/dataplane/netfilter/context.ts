@@ -1,6 +1,6 @@
 /** What goes into a hook and what comes out of it. */
 import type { Known } from '../../model/known.ts';
-import type { HookName, Rule, TableName } from '../../model/netfilter.ts';
+import type { HookName, Match, Rule } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
 import type { Step } from '../../model/verdict.ts';
@@ -25,15 +25,24 @@ export interface HookContext {
   readonly nextHop?: Address | undefined;
 }
 
+/** What steps and decisions show of a rule: rules of iptables and of nftables both have it. */
+export type RuleView = Pick<Rule, 'source' | 'comment' | 'counters'> & {
+  readonly matches: readonly { readonly kind: Match['kind'] }[];
+};
+
 export interface Decisive {
-  readonly backend: 'nft' | 'legacy';
+  /** `nftables` is a table that no iptables tool made. */
+  readonly backend: 'nft' | 'legacy' | 'nftables';
   readonly file: string;
-  readonly table: TableName;
+  /** `filter`; of nftables with its family, `ip kube-proxy`. */
+  readonly table: string;
   /** Base chain first, the chain of the rule last. */
   readonly chainStack: readonly string[];
-  readonly rule?: Rule;
+  readonly rule?: RuleView;
   /** The base chain's policy decided. */
   readonly policy?: true;
+  /** Of nftables: the verdict maps that led there, by name. */
+  readonly maps?: readonly string[];
 }
 
 export interface HookOutcome {
@@ -56,6 +65,6 @@ export interface HookOutcome {
   readonly unknownWhy?: string;
   /** For `unknown`: the outcomes that are possible; shares are of the case that each belongs to. */
   readonly alternatives?: readonly HookOutcome[];
-  /** Native nftables tables with a base chain at this hook, `family name`: their rules were not evaluated. */
+  /** Tables of bridge and netdev hooks that the packet passed, `family name`: their rules were not evaluated. */
   readonly unseenTables: Known<readonly string[]>;
 }

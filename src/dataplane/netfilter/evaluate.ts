@@ -2,9 +2,11 @@
  * One netfilter hook of one namespace for one packet: every base chain there in the kernel's order, connection tracking and
  * NAT between them. Accept in one table does not stop the next; drop and reject are final.
  */
-import { type Known, mapKnown } from '../../model/known.ts';
+import { mapKnown } from '../../model/known.ts';
 import type { HookName, Ruleset, TableName } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
+import type { NftTable } from '../../model/nft.ts';
+import type { Family } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
 import { sysctl } from '../routing-tables.ts';
 import {
@@ -18,38 +20,72 @@ import {
 } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { runBase } from './interpret.ts';
+import { type NftBase, runNftBase } from './nft-interpret.ts';
 import { merge, outcome } from './outcomes.ts';
-import type { Base, Run, State } from './state.ts';
+import type { Base, Next, Run, State } from './state.ts';
 import { invalidStep, natStep } from './steps.ts';
 
 export type { Decisive, HookContext, HookOutcome } from './context.ts';
 
+/** A base chain of either tool, ready to run. */
+interface Entry {
+  readonly kind: 'filter' | 'nat';
+  readonly priority: number;
+  readonly age: readonly [table: number, chain: number];
+  readonly start: (run: Run, state: State, next: Next) => readonly HookOutcome[];
+}
+
 type Stage =
-  | { readonly kind: 'table'; readonly table: TableName }
+  | { readonly kind: 'chain'; readonly entry: Entry }
   | { readonly kind: 'track' }
   | { readonly kind: 'nat'; readonly manip: Manip }
   | { readonly kind: 'confirm' };
 
-const table = (name: TableName): Stage => ({ kind: 'table', table: name });
-const trackStage: Stage = { kind: 'track' };
-const confirmStage: Stage = { kind: 'confirm' };
-const nat = (manip: Manip): Stage => ({ kind: 'nat', manip });
-
-/** enum nf_ip_hook_priorities: raw -300, conntrack -200, mangle -150, dnat -100, filter 0, security 50, snat 100, confirm last. */
-const stagesOf: Readonly<Record<HookName, readonly Stage[]>> = {
-  prerouting: [table('raw'), trackStage, table('mangle'), nat('dst')],
-  input: [table('mangle'), table('filter'), table('security'), nat('src'), confirmStage],
-  forward: [table('mangle'), table('filter'), table('security')],
-  output: [table('raw'), trackStage, table('mangle'), nat('dst'), table('filter'), table('security')],
-  postrouting: [table('mangle'), nat('src'), confirmStage],
+/** enum nf_ip_hook_priorities. All nat chains run in one place, whatever their own priority (nf_nat_register_fn). */
+const trackPriority = -200;
+const natPriority: Readonly<Record<Manip, number>> = { dst: -100, src: 100 };
+const tablePriority: Readonly<Record<TableName, number>> = {
+  raw: -300,
+  mangle: -150,
+  nat: 0,
+  filter: 0,
+  security: 50,
 };
+
+/** What runs at a hook between and after the chains. */
+function ownStages(hook: HookName): readonly (readonly [priority: number, stage: Stage])[] {
+  const track = [trackPriority, { kind: 'track' }] as const;
+  const nat = (manip: Manip) => [natPriority[manip], { kind: 'nat', manip }] as const;
+  const confirmed = [Number.POSITIVE_INFINITY, { kind: 'confirm' }] as const;
+  switch (hook) {
+    case 'prerouting':
+    case 'output':
+      return [track, nat('dst')];
+    case 'input':
+    case 'postrouting':
+      return [nat('src'), confirmed];
+    case 'forward':
+      return [];
+  }
+}
+
+/** By priority; among equals the one registered last runs first (nf_hook_entries_grow). */
+function stagesOf(hook: HookName, entries: readonly Entry[]): readonly Stage[] {
+  const chains = entries
+    .filter(({ kind }) => kind === 'filter')
+    .map((entry) => [entry.priority, { kind: 'chain', entry }] as const);
+  return [...ownStages(hook), ...chains].sort(([a], [b]) => a - b).map(([, stage]) => stage);
+}
+
+const inOrder = (a: Entry, b: Entry): number =>
+  a.priority - b.priority || b.age[0] - a.age[0] || b.age[1] - a.age[1];
 
 const newBudget = () => ({ doubts: 64, chances: 2_000, rules: 2_000_000 });
 
 /** All that can become of the packet at the hook; shares add up to 1. Equal outcomes are one. */
 export function traverseHook(context: HookContext): readonly HookOutcome[] {
   const { netns, hook, packet } = context;
-  const unseenTables = nativeTables(netns, hook, packet.src.family);
+  const unseenTables = mapKnown(netns.nftTables, (tables) => unevaluated(tables, context));
   const state: State = {
     packet,
     tracking: initialTracking(context),
@@ -58,12 +94,17 @@ export function traverseHook(context: HookContext): readonly HookOutcome[] {
     steps: [],
   };
   const rulesets = netns.rulesets.state === 'known' ? netns.rulesets.value : [];
-  const bases = basesOf(rulesets, hook, packet.src.family);
-  const hasNat = rulesets.some(
-    (ruleset) => ruleset.family === packet.src.family && ruleset.tables.some(({ name }) => name === 'nat'),
+  const { family } = packet.src;
+  const nftTables = netns.nftTables.state === 'known' ? netns.nftTables.value : [];
+  const native = nftTables.filter((table) => isInForce(table, family, rulesets));
+  const entries = [...iptablesEntries(rulesets, nftTables, hook, family), ...nftEntries(native, hook)].sort(
+    inOrder,
   );
+  const hasNat =
+    rulesets.some((one) => one.family === family && one.tables.some(({ name }) => name === 'nat')) ||
+    native.some((table) => table.baseChains.some(({ type }) => type === 'nat'));
   const run: Run = { context, budget: newBudget() };
-  const outcomes = merge(runStages({ run, bases, hasNat, stages: stagesOf[hook] }, 0, state));
+  const outcomes = merge(runStages({ run, entries, hasNat, stages: stagesOf(hook, entries) }, 0, state));
   const { rulesets: recorded } = netns;
   return outcomes.map((entry) => {
     if (recorded.state === 'known') return { ...entry, unseenTables };
@@ -86,69 +127,115 @@ function startTracking(connections: Connections, netns: Netns, packet: Packet): 
 }
 
 /** The built-in chains of a hook, legacy and nft alike: both are in force where both are loaded. */
-function basesOf(rulesets: readonly Ruleset[], hook: HookName, family: 4 | 6): readonly Base[] {
-  const bases: Base[] = [];
+function iptablesEntries(
+  rulesets: readonly Ruleset[],
+  nftTables: readonly NftTable[],
+  hook: HookName,
+  family: Family,
+): readonly Entry[] {
+  const entries: Entry[] = [];
   for (const ruleset of rulesets) {
     if (ruleset.family !== family) continue;
     const { backend, file } = ruleset;
-    for (const owner of ruleset.tables) {
-      const chain = owner.chains.get(hook.toUpperCase());
-      if (chain !== undefined) bases.push({ backend, file, hook, table: owner, chain });
+    for (const table of ruleset.tables) {
+      const chain = table.chains.get(hook.toUpperCase());
+      if (chain === undefined) continue;
+      const base: Base = { backend, file, hook, table, chain };
+      const shown =
+        backend === 'nft'
+          ? nftTables.find((one) => one.family === nftFamily(family) && one.name === table.name)
+          : undefined;
+      const definition = shown?.baseChains.find(({ name }) => name === chain.name);
+      entries.push({
+        kind: table.name === 'nat' ? 'nat' : 'filter',
+        priority: table.name === 'nat' ? natPriorityAt(hook) : tablePriority[table.name],
+        age: [shown?.handle ?? 0, definition?.handle ?? 0],
+        start: (run, state, next) => runBase(run, base, state, next),
+      });
     }
   }
-  return bases;
+  return entries;
 }
 
-/** Names of native nftables tables that also decide at the hook. */
-function nativeTables(netns: Netns, hook: HookName, family: 4 | 6): Known<readonly string[]> {
-  const families = ['inet', family === 4 ? 'ip' : 'ip6'];
-  return mapKnown(netns.nftTables, (tables) =>
-    tables
-      .filter(
-        (entry) => families.includes(entry.family) && entry.baseChains.some((base) => base.hook === hook),
-      )
-      .map((entry) => `${entry.family} ${entry.name}`),
+const nftFamily = (family: Family): string => (family === 4 ? 'ip' : 'ip6');
+const natPriorityAt = (hook: HookName): number =>
+  natPriority[hook === 'prerouting' || hook === 'output' ? 'dst' : 'src'];
+
+/** Tables that iptables-nft made are evaluated once: from iptables-save where that shows them. */
+const isInForce = (table: NftTable, family: Family, rulesets: readonly Ruleset[]): boolean =>
+  table.family === 'inet' ||
+  (table.family === nftFamily(family) &&
+    !rulesets.some(
+      (ruleset) =>
+        ruleset.backend === 'nft' &&
+        ruleset.family === family &&
+        ruleset.tables.some(({ name }) => name === table.name) &&
+        madeByIptables(table),
+    ));
+
+/** Upper-case base chains, or none: another tool may take a name like `filter` for a table of its own. */
+const madeByIptables = (table: NftTable): boolean =>
+  table.baseChains.every(({ name, hook }) => name === hook.toUpperCase());
+
+function nftEntries(tables: readonly NftTable[], hook: HookName): readonly Entry[] {
+  return tables.flatMap((nft) =>
+    nft.baseChains
+      .filter((definition) => definition.hook === hook)
+      .flatMap((definition): Entry[] => {
+        const chain = nft.chains.get(definition.name);
+        if (chain === undefined) return [];
+        const table = { name: `${nft.family} ${nft.name}` };
+        const base: NftBase = { backend: 'nftables', file: nft.file, hook, table, chain, definition, nft };
+        return [
+          {
+            kind: definition.type === 'nat' ? 'nat' : 'filter',
+            priority: definition.priority,
+            age: [nft.handle, definition.handle],
+            start: (run, state, next) => runNftBase(run, base, state, next),
+          },
+        ];
+      }),
   );
+}
+
+/** Tables of hooks below IP that the packet passes here: those of its bridge, and of devices that it comes or leaves by. */
+function unevaluated(tables: readonly NftTable[], context: HookContext): readonly string[] {
+  const { hook, inDevice, outDevice, physIn, physOut } = context;
+  const at = hook === 'prerouting' ? 'ingress' : hook === 'postrouting' ? 'egress' : undefined;
+  const devices = at === 'ingress' ? [inDevice, physIn] : [outDevice, physOut];
+  return tables
+    .filter((table) =>
+      table.baseChains.some((base) => {
+        if ((table.chains.get(base.name)?.rules.length ?? 0) === 0 && base.policy === 'accept') return false;
+        if (table.family === 'bridge') return base.hook === hook && (physIn ?? physOut) !== undefined;
+        return base.hook === at && devices.some((name) => name !== undefined && base.devices.includes(name));
+      }),
+    )
+    .map((table) => `${table.family} ${table.name}`);
 }
 
 interface Program {
   readonly run: Run;
-  readonly bases: readonly Base[];
+  readonly entries: readonly Entry[];
   readonly hasNat: boolean;
   readonly stages: readonly Stage[];
 }
 
 function runStages(program: Program, index: number, state: State): readonly HookOutcome[] {
-  const { run, bases } = program;
+  const { run, entries } = program;
   const stage = program.stages[index];
   if (stage === undefined) return [outcome(state, 'accept', run.context.netns.id)];
   const next = (after: State) => runStages(program, index + 1, after);
   switch (stage.kind) {
-    case 'table':
-      return runTables(
-        run,
-        bases.filter((base) => base.table.name === stage.table),
-        state,
-        next,
-      );
+    case 'chain':
+      return stage.entry.start(run, state, next);
     case 'track':
-      return next(trackState(run.context, bases.length > 0, state));
+      return next(trackState(run.context, entries.length > 0, state));
     case 'nat':
       return program.hasNat ? runNat(program, stage.manip, state, next) : next(state);
     case 'confirm':
       return next({ ...state, connections: confirm(state.connections, state.tracking) });
   }
-}
-
-function runTables(
-  run: Run,
-  bases: readonly Base[],
-  state: State,
-  next: (state: State) => readonly HookOutcome[],
-): readonly HookOutcome[] {
-  const [first, ...rest] = bases;
-  if (first === undefined) return next(state);
-  return runBase(run, first, state, (after) => runTables(run, rest, after, next));
 }
 
 function trackState(context: HookContext, hasRules: boolean, state: State): State {
@@ -171,12 +258,12 @@ function runNat(
   const { hook } = program.run.context;
   if (state.tracking.state !== 'NEW' || connection.natDone[manip])
     return next(translated(state, manip, hook));
-  const bases = program.bases.filter((base) => base.table.name === 'nat');
+  const chains = program.entries.filter(({ kind }) => kind === 'nat');
   const ask = (index: number, asked: State): readonly HookOutcome[] => {
     const current = asked.tracking.connection;
-    const base = bases[index];
+    const chain = chains[index];
     if (current === undefined || current.natDone[manip]) return next(translated(asked, manip, hook));
-    if (base !== undefined) return runBase(program.run, base, asked, (after) => ask(index + 1, after));
+    if (chain !== undefined) return chain.start(program.run, asked, (after) => ask(index + 1, after));
     // nf_nat_alloc_null_binding: no rule wanted it, and none will be asked again.
     const connectionDone = setMapping(current, manip, {});
     return next({ ...asked, tracking: { ...asked.tracking, connection: connectionDone } });

@@ -37,6 +37,21 @@ const chainOwners: readonly (readonly [RegExp, RuleOwner])[] = [
   ],
 ];
 
+/** Native nftables tables, by name without family. */
+const tableOwners: readonly (readonly [RegExp, RuleOwner])[] = [
+  [/^kube-proxy$/, 'kube-proxy'],
+  [/^kube-router/, 'kube-router'],
+  [/^calico/, 'calico'],
+  [/^cilium/, 'cilium'],
+  [/^flannel/, 'flannel'],
+  [/^antrea/, 'antrea'],
+  [/^azure-npm/i, 'azure-npm'],
+  [/^cni_(hostport|plugins)/, 'portmap'],
+  [/^docker/, 'docker'],
+  [/^firewalld/, 'firewalld'],
+  [/^ufw/, 'ufw'],
+];
+
 const commentOwners: readonly (readonly [RegExp, RuleOwner])[] = [
   [/^cali:/, 'calico'],
   [/^cilium:/, 'cilium'],
@@ -50,7 +65,10 @@ const commentOwners: readonly (readonly [RegExp, RuleOwner])[] = [
 const builtIn = new Set(['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']);
 
 /** `foreign` is a rule in a built-in or own chain that no known system writes; `built-in` a chain policy. */
-export function ownerOf(chain: string, rule?: { readonly comment?: string }): RuleOwner {
+export function ownerOf(chain: string, rule?: { readonly comment?: string }, table?: string): RuleOwner {
+  const native = table?.split(' ')[1];
+  if (native !== undefined)
+    for (const [pattern, owner] of tableOwners) if (pattern.test(native)) return owner;
   for (const [pattern, owner] of chainOwners) if (pattern.test(chain)) return owner;
   if (rule === undefined) return builtIn.has(chain) ? 'built-in' : 'foreign';
   const comment = rule.comment ?? '';
@@ -91,13 +109,17 @@ const routerPolicyOld = /policy name:? ?([a-z0-9.-]+) namespace:? ?([a-z0-9.-]+)
 const calicoPolicy = /Policy ([a-z0-9.-]+)\/(?:knp\.default\.)?([a-z0-9.-]+) (ingress|egress)/;
 
 /** What a rule's comment is about. Undefined for comments that name nothing. */
-export function decodeComment(comment: string | undefined, chain = ''): CommentSubject | undefined {
+export function decodeComment(
+  comment: string | undefined,
+  chain = '',
+  table?: string,
+): CommentSubject | undefined {
   if (comment === undefined) return undefined;
   const calico = calicoPolicy.exec(comment);
   if (calico) return policySubject(calico[1], calico[2], calico[3]);
   const old = routerPolicyOld.exec(comment);
   if (old) return policySubject(old[2], old[1], undefined);
-  const owner = ownerOf(chain);
+  const owner = ownerOf(chain, undefined, table);
   if (owner === 'kube-router') {
     const pod = podPattern.exec(comment);
     if (pod) return { kind: 'pod', namespace: pod[1] ?? '', name: pod[2] ?? '', about: pod[3] ?? '' };
@@ -107,6 +129,32 @@ export function decodeComment(comment: string | undefined, chain = ''): CommentS
   if (owner === 'kube-proxy') return serviceSubject(comment);
   return undefined;
 }
+
+/** kube-proxy names its nftables chains after what they serve: `service-WEZGB4Y6-shop/api/tcp/http`. */
+const serviceChain =
+  /^(service|external|firewall|endpoint)-[A-Z0-9]{8}-([a-z0-9.-]+)\/([a-z0-9.-]+)\/[a-z0-9]+\/([a-z0-9.-]*)(?:__(.+)\/(\d+))?$/;
+
+/** What a chain is about, where its name says so. */
+export function decodeChain(chain: string): CommentSubject | undefined {
+  const [, kind, namespace, name, port, address, endpointPort] = serviceChain.exec(chain) ?? [];
+  if (kind === undefined) return undefined;
+  return {
+    kind: 'service',
+    namespace: namespace ?? '',
+    name: name ?? '',
+    port: port ?? '',
+    about: kind === 'endpoint' ? 'endpoint' : kind === 'service' ? 'cluster-ip' : 'external',
+    ...(address === undefined ? {} : { endpoint: `${address}:${endpointPort ?? ''}` }),
+  };
+}
+
+/** kube-proxy refuses a Service without endpoints: by a rule with this comment, in nftables through maps of this name. */
+export const leadsToNoEndpoints = (
+  comment: string | undefined,
+  maps: readonly string[] | undefined,
+): boolean =>
+  /has no (local )?endpoints/.test(comment ?? '') ||
+  (maps ?? []).some((name) => name === 'no-endpoint-services' || name === 'no-endpoint-nodeports');
 
 function policySubject(
   namespace: string | undefined,

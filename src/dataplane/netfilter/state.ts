@@ -1,9 +1,10 @@
 /** What changes while a packet goes through the chains of one hook. Values only: a fork shares everything up to it. */
-import type { Chain, HookName, Rule, Table, TableName } from '../../model/netfilter.ts';
+import type { Chain, HookName, Rule, Table } from '../../model/netfilter.ts';
+import type { SourceRef } from '../../model/source.ts';
 import type { Step } from '../../model/verdict.ts';
 import type { Packet } from '../../net/packet.ts';
 import type { Connections, Tracking } from './conntrack.ts';
-import type { Decisive, HookContext, HookOutcome } from './context.ts';
+import type { Decisive, HookContext, HookOutcome, RuleView } from './context.ts';
 
 export interface State {
   readonly packet: Packet;
@@ -17,8 +18,30 @@ export interface State {
 }
 
 export interface NatStep {
-  readonly at: Place;
-  readonly rule: Rule;
+  readonly at: Site;
+  readonly rule: RuleView;
+}
+
+/** What steps show of the place where something was decided, whichever tool made the rules. */
+export interface Site {
+  readonly base: {
+    readonly backend: Decisive['backend'];
+    readonly file: string;
+    readonly hook: HookName;
+    readonly table: { readonly name: string };
+    readonly chain: { readonly name: string; readonly source: SourceRef };
+  };
+  readonly frame: SiteFrame;
+}
+
+export interface SiteFrame {
+  readonly chain: { readonly name: string };
+  /** Base chain first, this chain last. */
+  readonly path: readonly string[];
+  /** The rule that led here, and the chain that it stands in. */
+  readonly via?: { readonly rule: RuleView; readonly frame: SiteFrame };
+  /** Named verdict maps that led here. */
+  readonly maps?: readonly string[];
 }
 
 /** A built-in chain at the hook. */
@@ -60,4 +83,4 @@ export interface Run {
 
 export type Next = (state: State) => readonly HookOutcome[];
 
-export const tableOf = (place: Place): TableName => place.base.table.name;
+export const tableOf = (site: Site): string => site.base.table.name;

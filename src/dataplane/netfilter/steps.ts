@@ -1,36 +1,52 @@
 /** What the steps of a hook say to people, with the facts that the diagnosis reads. */
-import type { Rule } from '../../model/netfilter.ts';
 import { formatSource, type SourceRef } from '../../model/source.ts';
 import type { Reason, Step } from '../../model/verdict.ts';
 import { formatAddress } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
-import type { Decisive } from './context.ts';
-import { type CommentSubject, decodeComment, formatSubject, ownerOf } from './owner.ts';
-import { type Frame, type NatStep, type Place, tableOf } from './state.ts';
+import type { Decisive, RuleView } from './context.ts';
+import {
+  type CommentSubject,
+  decodeChain,
+  decodeComment,
+  formatSubject,
+  leadsToNoEndpoints,
+  ownerOf,
+} from './owner.ts';
+import { type NatStep, type Site, type SiteFrame, tableOf } from './state.ts';
 
-export function decisiveRule(place: Place, rule: Rule): Decisive {
+export function decisiveRule(place: Site, rule: RuleView): Decisive {
   const { base, frame } = place;
-  return { backend: base.backend, file: base.file, table: base.table.name, chainStack: frame.path, rule };
+  const { maps } = frame;
+  return {
+    backend: base.backend,
+    file: base.file,
+    table: base.table.name,
+    chainStack: frame.path,
+    rule,
+    ...(maps === undefined || maps.length === 0 ? {} : { maps }),
+  };
 }
 
-export function decisivePolicy(place: Place): Decisive {
+export function decisivePolicy(place: Site): Decisive {
   const { base } = place;
   const chainStack = [base.chain.name];
   return { backend: base.backend, file: base.file, table: base.table.name, chainStack, policy: true };
 }
 
-export const ruleText = (rule: Rule): string =>
+export const ruleText = (rule: RuleView): string =>
   rule.source.kind === 'file' ? rule.source.text.replace(/^\[[0-9:]+\] /, '') : formatSource(rule.source);
 
 /** What the rule is about: its own comment, else that of the rules that led to it, nearest first. */
-export function subjectOf(frame: Frame, rule?: Rule): CommentSubject | undefined {
-  const own = decodeComment(rule?.comment, frame.chain.name);
+export function subjectOf(site: Site, rule?: RuleView): CommentSubject | undefined {
+  const { frame } = site;
+  const table = tableOf(site);
+  const own = decodeComment(rule?.comment, frame.chain.name, table);
   if (own !== undefined) return own;
-  for (let at: Frame | undefined = frame; at?.via !== undefined; at = at.via.frame) {
-    const outer = decodeComment(at.via.rule.comment, at.via.frame.chain.name);
+  for (let at: SiteFrame | undefined = frame; at?.via !== undefined; at = at.via.frame) {
+    const outer = decodeComment(at.via.rule.comment, at.via.frame.chain.name, table);
     if (outer !== undefined) return outer;
   }
-  return undefined;
+  return frame.path.map(decodeChain).findLast((subject) => subject !== undefined);
 }
 
 function subjectFacts(subject: CommentSubject | undefined): Record<string, string> {
@@ -44,7 +60,7 @@ function subjectFacts(subject: CommentSubject | undefined): Record<string, strin
   };
 }
 
-const placeFacts = (place: Place): Record<string, string> => ({
+const placeFacts = (place: Site): Record<string, string> => ({
   hook: place.base.hook,
   table: tableOf(place),
   chain: place.frame.chain.name,
@@ -56,14 +72,14 @@ const about = (subject: CommentSubject | undefined): string =>
   subject === undefined ? '' : ` (${formatSubject(subject)})`;
 
 /** DROP and REJECT by a rule. */
-export function refusedStep(place: Place, rule: Rule, how: 'drop' | 'reject', rejectWith?: string): Step {
+export function refusedStep(place: Site, rule: RuleView, how: 'drop' | 'reject', rejectWith?: string): Step {
   const { frame } = place;
-  const subject = subjectOf(frame, rule);
-  const noEndpoints = subject?.kind === 'service' && subject.about === 'no-endpoints';
+  const subject = subjectOf(place, rule);
+  const noEndpoints = leadsToNoEndpoints(rule.comment, frame.maps);
   const reason: Reason = noEndpoints ? 'no-endpoints' : how === 'drop' ? 'rule-drop' : 'rule-reject';
   const verb = how === 'drop' ? 'dropped' : `rejected with ${rejectWith ?? 'an error'}`;
   const text = noEndpoints
-    ? `${formatSubject(subject)} has no endpoints: ${verb} by ${ruleText(rule)}`
+    ? `${subject === undefined ? 'the Service' : formatSubject(subject)} has no endpoints: ${verb} by ${ruleText(rule)}`
     : `${verb} by ${ruleText(rule)} in ${tableOf(place)} ${frame.path.join(' > ')}${about(subject)}`;
   return {
     kind: 'filter',
@@ -73,7 +89,7 @@ export function refusedStep(place: Place, rule: Rule, how: 'drop' | 'reject', re
     facts: {
       ...placeFacts(place),
       rule: ruleText(rule),
-      owner: ownerOf(frame.chain.name, rule),
+      owner: ownerOf(frame.chain.name, rule, tableOf(place)),
       ...subjectFacts(subject),
       ...(rejectWith === undefined ? {} : { rejectWith }),
     },
@@ -82,14 +98,14 @@ export function refusedStep(place: Place, rule: Rule, how: 'drop' | 'reject', re
 }
 
 /** The rule, then the rules that led to it, nearest first. */
-function ruleSources(frame: Frame, rule: Rule): readonly SourceRef[] {
+function ruleSources(frame: SiteFrame, rule: RuleView): readonly SourceRef[] {
   const sources: SourceRef[] = [rule.source];
-  for (let at: Frame | undefined = frame; at?.via !== undefined; at = at.via.frame)
+  for (let at: SiteFrame | undefined = frame; at?.via !== undefined; at = at.via.frame)
     sources.push(at.via.rule.source);
   return sources;
 }
 
-export function policyDropStep(place: Place): Step {
+export function policyDropStep(place: Site): Step {
   const chain = place.base.chain.name;
   return {
     kind: 'filter',
@@ -108,21 +124,25 @@ export function policyDropStep(place: Place): Step {
   };
 }
 
-export function acceptedStep(place: Place, rule: Rule): Step {
+export function acceptedStep(place: Site, rule: RuleView): Step {
   const { frame } = place;
-  const subject = subjectOf(frame, rule);
+  const subject = subjectOf(place, rule);
   return {
     kind: 'filter',
     action: 'pass',
     text: `accepted by ${ruleText(rule)} in ${tableOf(place)} ${frame.path.join(' > ')}${about(subject)}`,
-    facts: { ...placeFacts(place), owner: ownerOf(frame.chain.name, rule), ...subjectFacts(subject) },
+    facts: {
+      ...placeFacts(place),
+      owner: ownerOf(frame.chain.name, rule, tableOf(place)),
+      ...subjectFacts(subject),
+    },
     sources: [rule.source],
   };
 }
 
 const hex = (mark: number): string => `0x${mark.toString(16)}`;
 
-export function markStep(place: Place, rule: Rule, what: string, before: number, after: number): Step {
+export function markStep(place: Site, rule: RuleView, what: string, before: number, after: number): Step {
   return {
     kind: 'filter',
     action: 'rewrite',
@@ -157,7 +177,7 @@ export function natStep(
       text: `${name} ${from} -> ${to} by the connection's mapping`,
       facts,
     };
-  const subject = subjectOf(by.at.frame, by.rule);
+  const subject = subjectOf(by.at, by.rule);
   return {
     kind: 'nat',
     action: 'rewrite',
@@ -165,7 +185,7 @@ export function natStep(
     facts: {
       ...facts,
       ...placeFacts(by.at),
-      owner: ownerOf(by.at.frame.chain.name, by.rule),
+      owner: ownerOf(by.at.frame.chain.name, by.rule, tableOf(by.at)),
       ...subjectFacts(subject),
     },
     sources: ruleSources(by.at.frame, by.rule),
