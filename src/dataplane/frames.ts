@@ -412,7 +412,7 @@ function bridged(
     isBridged: true,
     ...(outPort === undefined ? {} : { physOut: outPort }),
   };
-  return runHooks(world, cursor, ['prerouting', 'forward', 'postrouting'], devices).map((result) =>
+  return runHooks(cursor, ['prerouting', 'forward', 'postrouting'], devices).map((result) =>
     'at' in result ? result : throughBridge(world, result, bridge, dstMac, inPort),
   );
 }
