@@ -20,13 +20,24 @@ if (why !== undefined) console.log(`skipped: diagnosis on the kernel: ${why}`);
 
 const cnis: readonly LabCni[] = ['flannel-vxlan', 'flannel-host-gw', 'calico-vxlan'];
 
-const diagnoseIn = (snapshot: Snapshot, flow: FaultFlow, lab?: Lab): Promise<Diagnosis> => {
+interface Options {
+  readonly lab?: Lab;
+  /** Ask about packets of this size only. */
+  readonly sizeBytes?: number;
+}
+
+const diagnoseIn = (
+  snapshot: Snapshot,
+  flow: FaultFlow,
+  { lab, sizeBytes }: Options = {},
+): Promise<Diagnosis> => {
   const target = flow.hostName ?? flow.dst;
   const asked = askedFlows(snapshot, {
     src: flow.src,
     dst: flow.port === 0 ? target : `${target}:${flow.port}`,
     namespace: 'default',
     protocol: flow.protocol,
+    ...(sizeBytes === undefined ? {} : { sizeBytes }),
   });
   return judge(snapshot, asked, { started: performance.now(), ...(lab === undefined ? {} : { lab }) });
 };
@@ -59,7 +70,7 @@ describe.skipIf(why !== undefined).each(cnis)('%s', (cni) => {
     ];
     const snapshot = await snapshotOfLab(lab);
     for (const flow of flows) {
-      const { verdict, causes } = await diagnoseIn(snapshot, flow, lab);
+      const { verdict, causes } = await diagnoseIn(snapshot, flow, { lab });
       expect([flow.src, flow.dst, verdict.answer, causes]).toEqual([flow.src, flow.dst, 'reachable', []]);
     }
     expect(findingsOf(await snapshotOfLab(lab))).toEqual([]);
@@ -71,15 +82,17 @@ describe.skipIf(why !== undefined).each(cnis)('%s', (cni) => {
     await fault.apply(lab);
     try {
       const broken = await snapshotOfLab(lab);
-      const found = await diagnoseIn(broken, flow, lab);
+      const found = await diagnoseIn(broken, flow, { lab });
       expect(found.verdict.answer).toBe('unreachable');
       expect([fault.cause, ...fault.alsoAccepted]).toContain(found.causes[0]?.id);
       expect(found.causes[0]?.evidence.length).toBeGreaterThan(0);
       // By recorded state alone the cause is the same, though a lost fragment is then only suspected.
       const quiet = await diagnoseIn(broken, flow);
       expect([fault.cause, ...fault.alsoAccepted]).toContain(quiet.causes[0]?.id);
+      // A fault of sizes leaves small packets alone, also on the path that it breaks.
+      const small = flow.sizeBytes === undefined ? {} : { sizeBytes: 576 };
       for (const works of fault.works(lab)) {
-        const { verdict, causes } = await diagnoseIn(broken, works);
+        const { verdict, causes } = await diagnoseIn(broken, works, small);
         expect([works.src, works.dst, works.port, verdict.answer, causes]).toEqual([
           works.src,
           works.dst,
@@ -92,7 +105,7 @@ describe.skipIf(why !== undefined).each(cnis)('%s', (cni) => {
       await fault.heal(lab);
     }
     const healed = await snapshotOfLab(lab);
-    expect((await diagnoseIn(healed, flow, lab)).verdict.answer).toBe('reachable');
+    expect((await diagnoseIn(healed, flow, { lab })).verdict.answer).toBe('reachable');
     expect(findingsOf(healed)).toEqual([]);
   });
 });
