@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import type { AskedFlows } from '../diagnose/question.ts';
 import type { Diagnosis } from '../model/diagnosis.ts';
 import { note, out, withOutputOption } from './context.ts';
-import { answerCode, type FlowFlags, openSource, style, withFlow } from './source.ts';
+import { answerCode, type FlowFlags, openSource, questionOf, style, withFlow } from './source.ts';
 
 export function register(program: Command): void {
   withOutputOption(
@@ -24,15 +24,9 @@ async function run(src: string, dst: string, flags: FlowFlags & { probe: boolean
   const started = performance.now();
   const { askedFlows } = await import('../diagnose/question.ts');
   const { judge } = await import('./judge.ts');
-  const { snapshot, lab } = await openSource(flags);
-  const asked = askedFlows(snapshot, {
-    src,
-    dst,
-    namespace: flags.namespace,
-    ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
-    ...(flags.size === undefined ? {} : { sizeBytes: flags.size }),
-    ...(flags.ipv6 === true ? { family: 6 as const } : {}),
-  });
+  const question = questionOf(src, dst, flags);
+  const { snapshot, lab } = await openSource(flags, question);
+  const asked = askedFlows(snapshot, question);
   const diagnosis = await judge(snapshot, asked, {
     started,
     ...(flags.probe && lab !== undefined ? { lab } : {}),

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { out, withOutputOption } from './context.ts';
-import { answerCode, type FlowFlags, openSource, style, withFlow } from './source.ts';
+import { answerCode, type FlowFlags, openSource, questionOf, style, withFlow } from './source.ts';
 
 export function register(program: Command): void {
   withOutputOption(
@@ -15,15 +15,9 @@ async function run(src: string, dst: string, flags: FlowFlags): Promise<void> {
   const { investigate } = await import('../diagnose/investigate.ts');
   const { worstFlow } = await import('../diagnose/pairs.ts');
   const { World } = await import('../dataplane/world.ts');
-  const { snapshot } = await openSource(flags);
-  const asked = askedFlows(snapshot, {
-    src,
-    dst,
-    namespace: flags.namespace,
-    ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
-    ...(flags.size === undefined ? {} : { sizeBytes: flags.size }),
-    ...(flags.ipv6 === true ? { family: 6 as const } : {}),
-  });
+  const question = questionOf(src, dst, flags);
+  const { snapshot } = await openSource(flags, question);
+  const asked = askedFlows(snapshot, question);
   const { verdict } = investigate(new World(snapshot), worstFlow(snapshot, asked.flows));
   if (flags.output === 'json') {
     const { traceJson } = await import('../report/json.ts');

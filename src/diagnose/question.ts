@@ -54,7 +54,11 @@ export function askedFlows(snapshot: Snapshot, question: Question): AskedFlows {
 
 function resolverOf(snapshot: Snapshot, src: Endpoint) {
   const netns = snapshot.netns.get(netnsIdOf(snapshot, src) ?? '');
-  if (netns === undefined) return unknown(`the network namespace of ${formatEndpoint(src)} was not recorded`);
+  if (netns === undefined)
+    return (
+      declaredResolver(snapshot, src) ??
+      unknown(`the network namespace of ${formatEndpoint(src)} was not recorded`)
+    );
   if (netns.resolver.state === 'known') return netns.resolver;
   return declaredResolver(snapshot, src) ?? netns.resolver;
 }
