@@ -52,6 +52,7 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   'ip-rule6.json': ['ip', '-j', '-6', 'rule', 'show'],
   'iptables-save.txt': ['iptables-nft-save', '-c'],
   'iptables-legacy-save.txt': ['iptables-legacy-save', '-c'],
+  'nft.json': ['nft', '-j', 'list', 'ruleset'],
   'ipset.txt': ['ipset', 'save'],
   'sysctl.txt': ['sysctl', '-a', '-r', '^net\\.(ipv4|ipv6|netfilter)'],
 };
