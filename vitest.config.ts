@@ -7,6 +7,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/oracles/**/*.test.ts'],
+          exclude: ['test/oracles/topology*.test.ts'],
           testTimeout: 30_000,
         },
       },
@@ -14,7 +15,11 @@ export default defineConfig({
         // Needs Linux, root and the network tools. Files run one after the other: labs share the machine's two cores.
         test: {
           name: 'lab',
-          include: ['test/lab/**/*.test.ts', 'test/scenarios/**/*.test.ts'],
+          include: [
+            'test/lab/**/*.test.ts',
+            'test/scenarios/**/*.test.ts',
+            'test/oracles/topology*.test.ts',
+          ],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,

@@ -1,5 +1,5 @@
 /** Layer 2: neighbours, veth pairs, bridges, NICs. */
-import type { Device, Neighbour } from '../model/netns.ts';
+import type { BridgePort, Device, Neighbour } from '../model/netns.ts';
 import type { Step } from '../model/verdict.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { isMulticastMac } from '../net/mac.ts';
@@ -365,6 +365,9 @@ export function frameIn(world: World, cursor: Cursor, device: Device, dstMac: st
         }),
       ];
     }
+    const state = portOf(cursor, device.name)?.state;
+    // br_handle_frame() and br_handle_frame_finish() drop in every other state.
+    if (state !== undefined && state !== 'forwarding') return [notForwarding(cursor, device, state)];
     if (dstMac === bridge.mac || isOwnMac(world, cursor, bridge, dstMac))
       return [{ at: 'ip-in', cursor, device: bridge, physIn: device.name }];
     return bridged(world, cursor, bridge, dstMac, device.name);
@@ -456,6 +459,12 @@ function throughBridge(
       sources: [out.source],
     });
   }
+  const state = portOf(cursor, out.name)?.state;
+  if (state !== undefined && state !== 'forwarding') return notForwarding(cursor, out, state);
+  if (inPort !== undefined && portOf(cursor, inPort)?.isolated && portOf(cursor, out.name)?.isolated) {
+    // br_skb_isolated(): two isolated ports do not hear each other.
+    return blockedPort(cursor, out, `bridge ports ${inPort} and ${out.name} are isolated from each other`);
+  }
   if (out.name === inPort && !hairpin(cursor, out.name)) {
     return lose(cursor, 'bridge', 'hairpin-off', `${out.name} does not send frames back (hairpin off)`, {
       facts: { device: out.name },
@@ -488,6 +497,20 @@ function throughBridge(
   }
   return overCable(moved, out, peer, dstMac);
 }
+
+const portOf = (cursor: Cursor, device: string): BridgePort | undefined =>
+  cursor.netns.bridgePorts.state === 'known'
+    ? cursor.netns.bridgePorts.value.find((port) => port.device === device)
+    : undefined;
+
+const notForwarding = (cursor: Cursor, port: Device, state: string): Stage =>
+  blockedPort(cursor, port, `bridge port ${port.name} is in state ${state}`);
+
+const blockedPort = (cursor: Cursor, port: Device, text: string): Stage =>
+  lose(cursor, 'bridge', 'device-down', text, {
+    facts: { device: port.name, deviceKind: port.kind },
+    sources: [port.source],
+  });
 
 const hairpin = (cursor: Cursor, port: string): boolean =>
   cursor.netns.bridgePorts.state === 'unknown' ||

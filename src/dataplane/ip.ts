@@ -271,7 +271,7 @@ function exceedsMtu(world: World, cursor: Cursor, found: Found): Stage | undefin
 export function deliver(cursor: Cursor, device: string): readonly Stage[] {
   const { packet, netns } = cursor;
   if (packet.inner !== undefined) return [decapsulate(cursor)];
-  if (packet.protocol === 'icmp' || packet.protocol === 'icmpv6') return [accept(cursor, 'echo is answered')];
+  if (packet.protocol === 'icmp' || packet.protocol === 'icmpv6') return [takeIcmp(cursor)];
   // Data of a connection that exists needs no listener, nor does the answer to the socket that asked.
   const { client } = cursor;
   const isAnswer = client?.netnsId === netns.id && client.port === packet.dstPort;
@@ -316,6 +316,20 @@ export function deliver(cursor: Cursor, device: string): readonly Stage[] {
         ),
       ];
   }
+}
+
+/** icmp_echo() and icmpv6_rcv() keep silent where a sysctl says so; everything else that is ICMP is taken. */
+function takeIcmp(cursor: Cursor): Stage {
+  const { packet, netns } = cursor;
+  const six = packet.protocol === 'icmpv6';
+  if (packet.icmp?.type !== (six ? 128 : 8)) return accept(cursor, 'the sender takes it');
+  const key = six ? 'net.ipv6.icmp.echo_ignore_all' : 'net.ipv4.icmp_echo_ignore_all';
+  if (netns.sysctls.state === 'unknown' || netns.sysctls.value.get(key) !== '1')
+    return accept(cursor, 'echo is answered');
+  return lose(cursor, 'deliver', 'not-listening', `${netns.id} does not answer echo requests: ${key} = 1`, {
+    facts: { sysctl: key },
+    sources: [{ kind: 'file', file: socketFile(netns).replace(/ss\.txt$/, 'sysctl.txt'), text: `${key} = 1` }],
+  });
 }
 
 const socketFile = (netns: Netns): string =>

@@ -50,7 +50,8 @@ export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
   const routes = routesOf(netns, address.family);
   if (routes.state === 'known') {
     const best = bestRoute(routes.value, ['local'], address);
-    if (best !== undefined) return best.type === 'local';
+    // A subnet-router anycast address is taken like one's own: ip6_route_add() gives RTF_ANYCAST routes ip6_input().
+    if (best !== undefined) return best.type === 'local' || best.type === 'anycast';
     // A dump of the main table alone knows nothing of local addresses.
     if (routes.value.some((route) => tableName(route.table) === 'local')) return false;
   }

@@ -314,10 +314,8 @@ function tellSender(world: World, data: Cursor, hop: Hop, netns: Netns, mtu: num
   const { packet } = hop;
   const six = packet.src.family === 6;
   const route = lookupRoute(netns, { dst: packet.src, mark: 0 });
-  const device = route.state === 'found' ? world.device(netns, route.nexthop.device ?? '') : undefined;
-  const from =
-    (route.state === 'found' ? route.route.prefsrc : undefined) ??
-    device?.addresses.find((a) => a.address.family === packet.src.family)?.address;
+  // icmp_send() leaves the source to the route back to the packet's sender.
+  const from = route.state === 'found' ? route.source : undefined;
   if (from === undefined) return `${hop.node} has no address to send the ICMP error from`;
   const error: Packet = {
     src: from,
@@ -330,6 +328,8 @@ function tellSender(world: World, data: Cursor, hop: Hop, netns: Netns, mtu: num
     df: false,
     ttl: 64,
     mark: 0,
+    // What conntrack calls RELATED by, and NAT translates back by.
+    quoted: packet,
   };
   const { inDevice: _, ...rest } = data;
   const arrivals = run(world, {

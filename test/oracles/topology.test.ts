@@ -1,0 +1,72 @@
+/**
+ * The walk against the kernel: a lab is damaged at random, a snapshot is taken, every interesting flow is walked and then
+ * really sent. PODPATH_TOPOLOGY_ROUNDS and PODPATH_TOPOLOGY_SEED choose how many rounds and which.
+ */
+import { afterAll, describe, expect, it } from 'vitest';
+import { downLab, upLab } from '../../src/lab/lab.ts';
+import type { LabCni } from '../../src/lab/state.ts';
+import { labName, ownStateDir, whyNoLab } from '../lab/support.ts';
+import { type Damage, drawDamage, formatDamage, generator } from './topology-damages.ts';
+import { askedOf } from './topology-flows.ts';
+import { compare, describeWrong, inflictAll, quieten } from './topology-compare.ts';
+
+const rounds = Number(process.env.PODPATH_TOPOLOGY_ROUNDS ?? 3);
+const seed = Number(process.env.PODPATH_TOPOLOGY_SEED ?? Math.floor(Math.random() * 1_000_000));
+
+ownStateDir();
+
+const networks: readonly { readonly cni: LabCni; readonly dualStack: boolean }[] = [
+  { cni: 'flannel-vxlan', dualStack: false },
+  { cni: 'calico-vxlan', dualStack: true },
+  { cni: 'flannel-host-gw', dualStack: true },
+  { cni: 'flannel-vxlan', dualStack: true },
+  { cni: 'calico-vxlan', dualStack: false },
+];
+
+describe.skipIf(whyNoLab !== undefined)(`random damage, seed ${seed}`, () => {
+  const counts = { compared: 0, unknown: 0, mixed: 0 };
+  const reasons = new Map<string, number>();
+  const disagreements: string[] = [];
+
+  afterAll(() => {
+    const sorted = [...reasons].sort((a, b) => b[1] - a[1]).slice(0, 25);
+    console.log(
+      `seed ${seed}: ${counts.compared} compared, ${counts.unknown} unknown, ${counts.mixed} mixed\n${sorted.map(([why, n]) => `${n} ${why}`).join('\n')}`,
+    );
+  });
+
+  it.each(Array.from({ length: rounds }, (_, round) => round))('round %i', async (round) => {
+    const random = generator(seed + round);
+    const network = networks[Math.floor(random() * networks.length)];
+    if (network === undefined) throw new RangeError('network');
+    const lab = await upLab({
+      name: labName(`topo${round}`),
+      nodes: 2,
+      ...network,
+      ownerPid: process.pid,
+    });
+    try {
+      await quieten(lab);
+      const count = 1 + Math.floor(random() * 3 * random());
+      const wanted = Array.from({ length: count }, () => drawDamage(lab.state, random));
+      const damage: Damage = await inflictAll(lab, wanted.flat());
+      const found = await compare(lab, askedOf(lab.state.families));
+      for (const one of found) {
+        if (one.predicted.answer === 'unknown') {
+          counts.unknown++;
+          const why = one.predicted.why.replace(/[0-9a-f]{1,4}(:[0-9a-f]{0,4}){3,}|\d+\.\d+\.\d+\.\d+|\d{3,}/g, '#');
+          reasons.set(why, (reasons.get(why) ?? 0) + 1);
+        } else if (one.predicted.answer === 'mixed') counts.mixed++;
+        else {
+          counts.compared++;
+        }
+      }
+      const wrong = found.filter((one) => !one.agrees);
+      const text = `${network.cni}${network.dualStack ? ' dual' : ''} seed ${seed + round} [${formatDamage(damage)}]\n${describeWrong(wrong)}`;
+      if (wrong.length > 0) disagreements.push(text);
+      expect(wrong.length === 0 ? '' : text).toBe('');
+    } finally {
+      await downLab(lab.state.name);
+    }
+  });
+});
