@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { cluster, namespace, service } from '../../test/support/objects.ts';
+import { expandName } from '../model/resolver.ts';
 import { formatAddress } from '../net/address.ts';
-import { expandName, resolveName } from './names.ts';
+import { resolveName } from './names.ts';
 
 const resolver = {
   nameservers: [],

@@ -2,6 +2,7 @@
 import type { Cluster, Service } from '../model/cluster.ts';
 import { orElse } from '../model/known.ts';
 import type { Resolver } from '../model/netns.ts';
+import { clusterDomain, expandName } from '../model/resolver.ts';
 import { type Address, parseAddress } from '../net/address.ts';
 
 export type NameAnswer =
@@ -15,18 +16,6 @@ export type NameAnswer =
   | { readonly state: 'none'; readonly asked: readonly string[] }
   /** Some name belongs to no zone of the cluster: only the upstream resolver knows. */
   | { readonly state: 'outside'; readonly name: string };
-
-/** A name with fewer dots than ndots goes through the search list first, any other is tried as it is first (resolv.conf(5)). */
-export function expandName(name: string, resolver: Resolver): readonly string[] {
-  if (name.endsWith('.')) return [name.slice(0, -1)];
-  const searched = resolver.search.map((domain) => `${name}.${domain.replace(/\.$/, '')}`);
-  const dots = name.split('.').length - 1;
-  return dots < resolver.ndots ? [...searched, name] : [name, ...searched];
-}
-
-/** Kubernetes gives every pod the search domain `svc.<cluster domain>`; cluster.local is the default. */
-export const clusterDomain = (resolver: Resolver): string =>
-  resolver.search.find((domain) => domain.startsWith('svc.'))?.slice('svc.'.length) ?? 'cluster.local';
 
 /** Answers as CoreDNS's kubernetes plugin does, from the Services. */
 export function resolveName(cluster: Cluster, resolver: Resolver, name: string): NameAnswer {

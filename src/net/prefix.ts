@@ -34,8 +34,6 @@ export function makePrefix(base: Address, length: number): Prefix {
   return { family: base.family, value: (base.value >> hostBits) << hostBits, length };
 }
 
-export const hostPrefix = (a: Address): Prefix => makePrefix(a, addressBits(a.family));
-
 export const formatPrefix = (p: Prefix): string =>
   `${formatAddress({ family: p.family, value: p.value })}/${p.length}`;
 

@@ -1,25 +1,16 @@
 /** Host names as the resolver of a pod expands them. Pure. */
+
 import type { Flow } from '../model/flow.ts';
 import type { Resolver } from '../model/netns.ts';
+import { clusterDomain, expandName } from '../model/resolver.ts';
 
 /**
  * Fully qualified names to ask for, in the resolver's order (resolv.conf(5): a name with fewer dots than ndots goes
  * through the search list first, any other is tried as it stands first). A Service without a given name is asked by
  * its own; a flow without any name has none.
  */
-export function candidateNames(flow: Flow, resolver: Resolver): string[] {
+export function candidateNames(flow: Flow, resolver: Resolver): readonly string[] {
   if (flow.hostName !== undefined) return expandName(flow.hostName, resolver);
   if (flow.dst.kind !== 'service') return [];
   return [`${flow.dst.name}.${flow.dst.namespace}.svc.${clusterDomain(resolver)}`];
 }
-
-function expandName(name: string, resolver: Resolver): string[] {
-  if (name.endsWith('.')) return [name.slice(0, -1)];
-  const searched = resolver.search.map((domain) => `${name}.${domain.replace(/\.$/, '')}`);
-  const dots = name.split('.').length - 1;
-  return dots < resolver.ndots ? [...searched, name] : [name, ...searched];
-}
-
-/** Kubernetes gives every pod the search domain `svc.<cluster domain>`; cluster.local is the default. */
-const clusterDomain = (resolver: Resolver): string =>
-  resolver.search.find((domain) => domain.startsWith('svc.'))?.slice(4) ?? 'cluster.local';
