@@ -18,11 +18,15 @@ export interface TunnelContext {
   /** MAC the inner frame is addressed to, and where that came from. */
   readonly dstMac: string;
   readonly sources: readonly SourceRef[];
+  /** `fragmentBytes` of the packet inside. */
+  readonly fragmentBytes?: number;
 }
 
 export interface Cursor {
   readonly netns: Netns;
   readonly packet: Packet;
+  /** Set where the packet goes in fragments: the largest one's size. `packet` stays whole, as conntrack sees it. */
+  readonly fragmentBytes?: number;
   readonly inDevice?: string;
   readonly steps: readonly Step[];
   readonly hops: readonly Hop[];
@@ -42,7 +46,14 @@ export type Stage =
   /** Sent by a process of the namespace (or by its kernel): routing, OUTPUT, POSTROUTING. */
   | { readonly at: 'send'; readonly cursor: Cursor }
   /** Routed and filtered: give it to a device. nextHop is the address to resolve. */
-  | { readonly at: 'transmit'; readonly cursor: Cursor; readonly device: string; readonly nextHop: Address }
+  | {
+      readonly at: 'transmit';
+      readonly cursor: Cursor;
+      readonly device: string;
+      readonly nextHop: Address;
+      /** The route's own MTU. */
+      readonly mtuBytes?: number;
+    }
   /** A frame to put on a device whose link-layer address is known. */
   | { readonly at: 'frame-out'; readonly cursor: Cursor; readonly device: Device; readonly dstMac: string }
   /** A frame that arrives on a device. */
@@ -111,6 +122,10 @@ export function doubt(cursor: Cursor, kind: StepKind, text: string, detail: Step
 export function remark(cursor: Cursor, noted: Step): Cursor {
   return { ...addSteps(cursor, [noted]), remarks: [...cursor.remarks, noted] };
 }
+
+/** Bytes of the largest IP packet that is on the wire. */
+export const wireBytes = ({ packet, fragmentBytes }: Cursor): number =>
+  Math.min(packet.lengthBytes, fragmentBytes ?? Number.POSITIVE_INFINITY);
 
 /** Files the current stay as a hop. */
 export function closeHop(cursor: Cursor, outDevice?: string): Cursor {

@@ -1,11 +1,23 @@
 /** Layer 2: neighbours, veth pairs, bridges, NICs. */
 import type { BridgePort, Device, Neighbour } from '../model/netns.ts';
-import type { Step } from '../model/verdict.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { isMulticastMac } from '../net/mac.ts';
+import type { Packet } from '../net/packet.ts';
 import { contains, formatPrefix } from '../net/prefix.ts';
-import { type Cursor, cannotTell, doubt, enter, lose, pass, remark, type Stage, step } from './cursor.ts';
+import {
+  type Cursor,
+  cannotTell,
+  doubt,
+  enter,
+  lose,
+  pass,
+  remark,
+  type Stage,
+  step,
+  wireBytes,
+} from './cursor.ts';
 import { runHooks } from './hooks.ts';
+import { isLocal, lookupRoute, reversePathCheck, sysctl, sysctlDevice } from './routing.ts';
 import { encapsulate } from './tunnel.ts';
 import { isNic, type Port, type World } from './world.ts';
 
@@ -15,6 +27,7 @@ export function transmit(
   cursor: Cursor,
   deviceName: string,
   nextHop: Address,
+  routeMtuBytes = Number.POSITIVE_INFINITY,
 ): readonly Stage[] {
   const device = world.device(cursor.netns, deviceName);
   if (device === undefined) {
@@ -33,34 +46,47 @@ export function transmit(
     ];
   }
   if (device.kind === 'loopback') return [{ at: 'ip-in', cursor, device }];
-  const sized = fitDevice(cursor, device);
+  const sized = fitDevice(cursor, device, routeMtuBytes);
   if ('at' in sized) return [sized];
-  const found = resolveNeighbour(world, sized, device, nextHop);
-  if ('at' in found) return [found];
-  return [{ at: 'frame-out', cursor: found.cursor, device, dstMac: found.mac }];
+  return resolveNeighbour(world, sized, device, nextHop).map((found) =>
+    'at' in found ? found : { at: 'frame-out', cursor: found.cursor, device, dstMac: found.mac },
+  );
 }
 
-/** A packet larger than the device: fragmented where DF allows it, else it should have been refused before. */
-function fitDevice(cursor: Cursor, device: Device): Cursor | Stage {
-  const { packet } = cursor;
-  if (packet.lengthBytes <= device.mtuBytes) return cursor;
-  const facts = { device: device.name, mtu: String(device.mtuBytes), size: String(packet.lengthBytes) };
-  const text = `${packet.lengthBytes} bytes do not fit ${device.name} (MTU ${device.mtuBytes})`;
-  if (!packet.df && packet.src.family === 4) {
-    const what = packet.inner === undefined ? 'the packet' : 'the tunnel packet';
-    const noted: Step = {
-      ...step('mtu', 'unknown', `${text}: ${what} is sent in fragments`, { facts, sources: [device.source] }),
-      reason: 'fragment-lost',
-    };
-    return remark(cursor, noted);
+/** A packet larger than the device: sent in fragments where that is allowed, else it should have been refused before. */
+function fitDevice(cursor: Cursor, device: Device, routeMtuBytes: number): Cursor | Stage {
+  const mtu = Math.min(device.mtuBytes, routeMtuBytes);
+  const bytes = wireBytes(cursor);
+  if (bytes <= mtu) return cursor;
+  const facts = { device: device.name, mtu: String(mtu), size: String(bytes) };
+  const text = `${bytes} bytes do not fit ${device.name} (MTU ${mtu})`;
+  if (!mayFragment(cursor)) {
+    // A tunnel driver that sets DF on the outer header reports the error to its own node only; the inner sender hears nothing.
+    return lose(cursor, 'mtu', 'mtu-exceeded', text, { facts, sources: [device.source] });
   }
-  // A tunnel driver that sets DF on the outer header reports the error to its own node only; the inner sender hears nothing.
-  return lose(cursor, 'mtu', 'mtu-exceeded', text, { facts, sources: [device.source] });
+  const what = cursor.packet.inner === undefined ? 'the packet' : 'the tunnel packet';
+  const noted = step('mtu', 'pass', `${text}: ${what} is sent in fragments`, {
+    facts,
+    sources: [device.source],
+  });
+  return remark({ ...cursor, fragmentBytes: mtu }, noted);
+}
+
+/** Routers fragment IPv4 without DF; senders also IPv6, and UDP that is larger than its first device (IP_PMTUDISC_WANT). */
+function mayFragment({ packet, inDevice }: Cursor): boolean {
+  const isSender = inDevice === undefined && packet.inner === undefined;
+  if (isSender) return !packet.df || packet.protocol === 'udp';
+  return !packet.df && packet.src.family === 4;
 }
 
 type Resolved = { readonly cursor: Cursor; readonly mac: string } | Stage;
 
-function resolveNeighbour(world: World, cursor: Cursor, device: Device, nextHop: Address): Resolved {
+function resolveNeighbour(
+  world: World,
+  cursor: Cursor,
+  device: Device,
+  nextHop: Address,
+): readonly Resolved[] {
   const { netns } = cursor;
   if (netns.neighbours.state === 'unknown' && device.kind !== 'vxlan') {
     // A live kernel would ask the network; so does the walk.
@@ -69,25 +95,15 @@ function resolveNeighbour(world: World, cursor: Cursor, device: Device, nextHop:
   const entries = netns.neighbours.state === 'known' ? netns.neighbours.value : [];
   const entry = entries.find((n) => n.device === device.name && !n.proxy && sameAddress(n.address, nextHop));
   if (entry?.mac !== undefined && !isDead(entry)) {
-    return {
-      mac: entry.mac,
-      cursor: pass(cursor, 'neighbour', `${formatAddress(nextHop)} is at ${entry.mac}`, {
-        sources: [entry.source],
-      }),
-    };
+    const text = `${formatAddress(nextHop)} is at ${entry.mac}`;
+    return [{ mac: entry.mac, cursor: pass(cursor, 'neighbour', text, { sources: [entry.source] }) }];
   }
   if (device.kind === 'vxlan') {
     if (netns.neighbours.state === 'unknown') {
-      return cannotTell(
-        cursor,
-        'neighbour',
-        `neighbours of ${netns.id} are not known: ${netns.neighbours.why}`,
-        {
-          facts: { what: `neighbours of ${netns.id}` },
-        },
-      );
+      const text = `neighbours of ${netns.id} are not known: ${netns.neighbours.why}`;
+      return [cannotTell(cursor, 'neighbour', text, { facts: { what: `neighbours of ${netns.id}` } })];
     }
-    return unresolved(cursor, device, nextHop, entry);
+    return [unresolved(cursor, device, nextHop, entry)];
   }
   return askNetwork(world, cursor, device, nextHop, entry);
 }
@@ -109,33 +125,45 @@ function unresolved(cursor: Cursor, device: Device, nextHop: Address, entry: Nei
   );
 }
 
-/** ARP or neighbour discovery on the device's segment, answered from what the snapshot shows of the other stations. */
+/**
+ * ARP or neighbour discovery on the device's segment, answered from what the snapshot shows of the other stations. Where
+ * several answer, chance decides whose answer is kept.
+ */
 function askNetwork(
   world: World,
   cursor: Cursor,
   device: Device,
   nextHop: Address,
   entry: Neighbour | undefined,
-): Resolved {
+): readonly Resolved[] {
   const stations = stationsOn(world, { netns: cursor.netns, device });
+  const asker = askersAddress(cursor, device);
+  const answers = new Map<string, string>();
   for (const station of stations) {
-    if (station.device.mac === undefined || !station.device.up) continue;
-    const answers = world.carries(station.netns, nextHop)
-      ? 'has it'
-      : proxies(station)
-        ? 'answers for it (proxy_arp)'
-        : undefined;
-    if (answers !== undefined) {
-      return {
-        mac: station.device.mac,
-        cursor: pass(
-          cursor,
-          'neighbour',
-          `${formatAddress(nextHop)} is at ${station.device.mac}: ${station.netns.id} ${station.device.name} ${answers}`,
-        ),
-      };
-    }
+    const { mac } = station.device;
+    if (mac === undefined || !station.device.up || answers.has(mac)) continue;
+    const how = answersFor(world, station, nextHop, asker);
+    if (how !== undefined) answers.set(mac, `${station.netns.id} ${station.device.name} ${how}`);
   }
+  if (answers.size > 0)
+    return [...answers].map(([mac, who]) => ({
+      mac,
+      cursor: {
+        ...pass(cursor, 'neighbour', `${formatAddress(nextHop)} is at ${mac}: ${who}`),
+        share: cursor.share / answers.size,
+      },
+    }));
+  return [noAnswer(world, cursor, device, nextHop, entry, stations)];
+}
+
+function noAnswer(
+  world: World,
+  cursor: Cursor,
+  device: Device,
+  nextHop: Address,
+  entry: Neighbour | undefined,
+  stations: readonly Port[],
+): Stage {
   if (stations.some((station) => station.netns.devices.state === 'unknown')) {
     return cannotTell(
       cursor,
@@ -176,13 +204,68 @@ function askNetwork(
   );
 }
 
-/** Effective proxy_arp of a device: the kernel ORs conf/all with conf/DEV (IN_DEV_PROXY_ARP). */
-function proxies(station: Port): boolean {
-  if (station.netns.sysctls.state === 'unknown') return false;
+/** arp_solicit(): the packet's source where it is the asker's own, else an address of the device. */
+function askersAddress(cursor: Cursor, device: Device): Address | undefined {
+  const { netns, packet } = cursor;
+  if (isLocal(netns, packet.src) === true) return packet.src;
+  return device.addresses.find((own) => own.address.family === packet.src.family)?.address;
+}
+
+/** arp_process(): whether the station answers a question for the address, and as what. */
+function answersFor(
+  world: World,
+  station: Port,
+  wanted: Address,
+  asker: Address | undefined,
+): string | undefined {
+  if (wanted.family === 6) return world.carries(station.netns, wanted) ? 'has it' : undefined;
+  // ip_route_input() looks at the asker's address as at any packet's source: reverse-path filter included.
+  if (asker !== undefined && !believes(station, asker, wanted)) return undefined;
+  if (isLocal(station.netns, wanted) === true) {
+    if (!ignoresArp(world, station, wanted)) return 'has it';
+    return undefined;
+  }
+  return proxies(station, wanted, asker) ? 'answers for it (proxy_arp)' : undefined;
+}
+
+function believes(station: Port, asker: Address, wanted: Address): boolean {
+  const question: Packet = {
+    src: asker,
+    dst: wanted,
+    protocol: 'udp',
+    srcPort: 0,
+    dstPort: 0,
+    lengthBytes: 28,
+    df: false,
+    ttl: 64,
+    mark: 0,
+  };
+  const { state } = reversePathCheck(station.netns, question, station.device.name);
+  return state !== 'fail' && state !== 'martian';
+}
+
+const arpSetting = (station: Port, key: string): number => {
   const get = (device: string) =>
-    station.netns.sysctls.state === 'known' &&
-    station.netns.sysctls.value.get(`net.ipv4.conf.${device.replaceAll('.', '/')}.proxy_arp`) === '1';
-  return get(station.device.name) || get('all');
+    Number(sysctl(station.netns, `net.ipv4.conf.${sysctlDevice(device)}.${key}`) ?? 0);
+  return Math.max(get('all'), get(station.device.name));
+};
+
+/** arp_ignore(): 1 answers only for addresses of the asked device, 2 also wants the asker in their network, 8 never. */
+function ignoresArp(world: World, station: Port, wanted: Address): boolean {
+  const mode = arpSetting(station, 'arp_ignore');
+  if (mode === 0) return false;
+  const own = world.device(station.netns, station.device.name)?.addresses ?? [];
+  return mode === 8 || !own.some((entry) => sameAddress(entry.address, wanted));
+}
+
+/** arp_fwd_proxy(): only a device with proxy_arp that forwards, for what is routed out of another device. */
+function proxies(station: Port, wanted: Address, asker: Address | undefined): boolean {
+  if (arpSetting(station, 'proxy_arp') === 0) return false;
+  const { netns, device } = station;
+  if (sysctl(netns, `net.ipv4.conf.${sysctlDevice(device.name)}.forwarding`) === '0') return false;
+  const routed = lookupRoute(netns, { dst: wanted, src: asker, iif: device.name });
+  if (routed.state === 'unknown') return true;
+  return routed.state === 'found' && routed.route.type === 'unicast' && routed.nexthop.device !== device.name;
 }
 
 /** Devices that a broadcast sent on `port` reaches. */
@@ -239,18 +322,18 @@ function overCable(cursor: Cursor, device: Device, peer: Port, dstMac: string): 
       sources: [peer.device.source],
     });
   }
-  if (cursor.packet.lengthBytes > peer.device.mtuBytes) {
+  if (wireBytes(cursor) > peer.device.mtuBytes) {
     // is_skb_forwardable(): a veth drops what is larger than its own MTU, without a word.
     return lose(
       cursor,
       'mtu',
       'mtu-exceeded',
-      `${cursor.packet.lengthBytes} bytes do not fit ${peer.device.name} of ${peer.netns.id} (MTU ${peer.device.mtuBytes})`,
+      `${wireBytes(cursor)} bytes do not fit ${peer.device.name} of ${peer.netns.id} (MTU ${peer.device.mtuBytes})`,
       {
         facts: {
           device: peer.device.name,
           mtu: String(peer.device.mtuBytes),
-          size: String(cursor.packet.lengthBytes),
+          size: String(wireBytes(cursor)),
           icmp: 'none: a veth drops silently',
         },
         sources: [peer.device.source],
@@ -297,14 +380,15 @@ function overUnderlay(world: World, cursor: Cursor, device: Device, dstMac: stri
       { facts: { what: 'the network outside the cluster', left: dstMac } },
     );
   }
-  const entered = enter(cursor, target.netns, target.device.name, device.name);
-  if (entered.packet.lengthBytes > target.device.mtuBytes && !hasFragments(cursor)) {
+  const whole = cursor.fragmentBytes === undefined ? cursor : fragmentsLeave(cursor, device);
+  const entered = enter(whole, target.netns, target.device.name, device.name);
+  if (wireBytes(entered) > target.device.mtuBytes) {
     return {
       at: 'frame-in',
       cursor: doubt(
         entered,
         'mtu',
-        `${entered.packet.lengthBytes} bytes arrive at ${target.device.name} (MTU ${target.device.mtuBytes}): a NIC may drop them`,
+        `${wireBytes(entered)} bytes arrive at ${target.device.name} (MTU ${target.device.mtuBytes}): a NIC may drop them`,
         { facts: { device: target.device.name, mtu: String(target.device.mtuBytes) } },
       ),
       device: target.device,
@@ -335,8 +419,24 @@ function leavesCluster(world: World, cursor: Cursor, device: Device, to: string)
   );
 }
 
-const hasFragments = (cursor: Cursor): boolean =>
-  cursor.remarks.some((noted) => noted.reason === 'fragment-lost');
+/** Many networks between machines drop fragments; whether this one does no snapshot shows. */
+const fragmentsLeave = (cursor: Cursor, device: Device): Cursor =>
+  remark(cursor, {
+    ...step(
+      'mtu',
+      'unknown',
+      `${cursor.packet.inner === undefined ? 'the packet' : 'the tunnel packet'} of ${cursor.packet.lengthBytes} bytes leaves by ${device.name} in fragments (MTU ${cursor.fragmentBytes}), which the network between the nodes may drop`,
+      {
+        facts: {
+          device: device.name,
+          mtu: String(cursor.fragmentBytes),
+          size: String(cursor.packet.lengthBytes),
+        },
+        sources: [device.source],
+      },
+    ),
+    reason: 'fragment-lost',
+  });
 
 /** A frame arrives: bridge ports hand it to their bridge, other devices take only what is addressed to them. */
 export function frameIn(world: World, cursor: Cursor, device: Device, dstMac: string): readonly Stage[] {
@@ -471,17 +571,17 @@ function throughBridge(
       sources: [out.source],
     });
   }
-  if (cursor.packet.lengthBytes > out.mtuBytes) {
+  if (wireBytes(cursor) > out.mtuBytes) {
     return lose(
       cursor,
       'mtu',
       'mtu-exceeded',
-      `${cursor.packet.lengthBytes} bytes do not fit bridge port ${out.name} (MTU ${out.mtuBytes})`,
+      `${wireBytes(cursor)} bytes do not fit bridge port ${out.name} (MTU ${out.mtuBytes})`,
       {
         facts: {
           device: out.name,
           mtu: String(out.mtuBytes),
-          size: String(cursor.packet.lengthBytes),
+          size: String(wireBytes(cursor)),
           icmp: 'none: a bridge drops silently',
         },
         sources: [out.source],

@@ -4,7 +4,7 @@ import type { Step } from '../model/verdict.ts';
 import { type Address, formatAddress } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
 import { formatPrefix } from '../net/prefix.ts';
-import { addSteps, type Cursor, cannotTell, doubt, lose, pass, type Stage } from './cursor.ts';
+import { addSteps, type Cursor, cannotTell, doubt, lose, pass, type Stage, wireBytes } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import { isLocal, lookupRoute, type RouteResult, reversePathCheck, type SkippedRoute } from './routing.ts';
 import { untranslatedService } from './services.ts';
@@ -64,6 +64,7 @@ function leave(world: World, cursor: Cursor, found: Found): readonly Stage[] {
       cursor: result,
       device: deviceName,
       nextHop: found.nexthop.gateway ?? result.packet.dst,
+      ...(found.route.mtuBytes === undefined ? {} : { mtuBytes: found.route.mtuBytes }),
     };
   });
 }
@@ -248,7 +249,7 @@ function exceedsMtu(world: World, cursor: Cursor, found: Found): Stage | undefin
   const device = world.device(cursor.netns, found.nexthop.device ?? '');
   if (device === undefined) return undefined;
   const mtu = Math.min(device.mtuBytes, found.route.mtuBytes ?? Number.POSITIVE_INFINITY);
-  if (packet.lengthBytes <= mtu || (!packet.df && packet.src.family === 4)) return undefined;
+  if (wireBytes(cursor) <= mtu || (!packet.df && packet.src.family === 4)) return undefined;
   return lose(
     cursor,
     'mtu',
@@ -328,7 +329,9 @@ function takeIcmp(cursor: Cursor): Stage {
     return accept(cursor, 'echo is answered');
   return lose(cursor, 'deliver', 'not-listening', `${netns.id} does not answer echo requests: ${key} = 1`, {
     facts: { sysctl: key },
-    sources: [{ kind: 'file', file: socketFile(netns).replace(/ss\.txt$/, 'sysctl.txt'), text: `${key} = 1` }],
+    sources: [
+      { kind: 'file', file: socketFile(netns).replace(/ss\.txt$/, 'sysctl.txt'), text: `${key} = 1` },
+    ],
   });
 }
 

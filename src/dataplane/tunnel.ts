@@ -2,7 +2,16 @@
 import type { Device, FdbEntry, Netns, Vxlan } from '../model/netns.ts';
 import { type Address, formatAddress, isUnspecified } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
-import { type Cursor, cannotTell, doubt, lose, pass, type Stage, type TunnelContext } from './cursor.ts';
+import {
+  type Cursor,
+  cannotTell,
+  doubt,
+  lose,
+  pass,
+  type Stage,
+  type TunnelContext,
+  wireBytes,
+} from './cursor.ts';
 import type { World } from './world.ts';
 
 /** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 (40) + 8 + 8. */
@@ -73,7 +82,7 @@ function outer(world: World, cursor: Cursor, device: Device, dstMac: string, ent
     srcPort: 49152,
     dstPort: vxlan.port,
     // The MTU counts from the outer IP header, without the outer Ethernet header.
-    lengthBytes: inner.lengthBytes + vxlanOverheadBytes(remote.family),
+    lengthBytes: wireBytes(cursor) + vxlanOverheadBytes(remote.family),
     df: vxlan.df === 'set' || (vxlan.df === 'inherit' && inner.df) || remote.family === 6,
     ttl: 64,
     mark: inner.mark,
@@ -86,6 +95,7 @@ function outer(world: World, cursor: Cursor, device: Device, dstMac: string, ent
     dstMac,
     sources: [entry.source],
     ...(nextNode === undefined ? {} : { expectedNode: nextNode }),
+    ...(cursor.fragmentBytes === undefined ? {} : { fragmentBytes: cursor.fragmentBytes }),
   };
   const text = `${device.name} VNI ${vxlan.vni}: ${dstMac} is behind ${formatAddress(remote)}, UDP ${vxlan.port}`;
   const wrapped = pass(cursor, 'encap', text, {
@@ -97,7 +107,8 @@ function outer(world: World, cursor: Cursor, device: Device, dstMac: string, ent
       ...misdirection(world, remote, nextNode),
     },
   });
-  return [{ at: 'send', cursor: { ...wrapped, packet, tunnels: [...wrapped.tunnels, tunnel] } }];
+  const { fragmentBytes: _, ...whole } = wrapped;
+  return [{ at: 'send', cursor: { ...whole, packet, tunnels: [...wrapped.tunnels, tunnel] } }];
 }
 
 /** Says so where the entry's remote is no address of the node that the frame is meant for. */
@@ -164,11 +175,13 @@ export function decapsulate(cursor: Cursor): Stage {
       sources: [device.source],
     });
   }
+  const { fragmentBytes: _, ...reassembled } = cursor;
   const opened: Cursor = {
-    ...pass(cursor, 'decap', `${device.name} VNI ${inner.vni} opens the packet`, {
+    ...pass(reassembled, 'decap', `${device.name} VNI ${inner.vni} opens the packet`, {
       sources: [device.source],
     }),
     packet: { ...inner.packet, mark: 0 },
+    ...(tunnel.fragmentBytes === undefined ? {} : { fragmentBytes: tunnel.fragmentBytes }),
     tunnels: cursor.tunnels.slice(0, -1),
   };
   if (device.mac === undefined) {

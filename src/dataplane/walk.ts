@@ -10,7 +10,7 @@ import type { Packet, Transport } from '../net/packet.ts';
 import { type Cursor, closeHop, type End, type Stage } from './cursor.ts';
 import { frameIn, frameOut, transmit } from './frames.ts';
 import { deliver, ipIn, send } from './ip.ts';
-import { emptyConnections } from './netfilter/conntrack.ts';
+import { emptyConnections, track } from './netfilter/conntrack.ts';
 import { lookupRoute } from './routing.ts';
 import type { World } from './world.ts';
 
@@ -42,7 +42,7 @@ function next(world: World, stage: Exclude<Stage, { at: 'end' }>): readonly Stag
     case 'send':
       return send(world, stage.cursor);
     case 'transmit':
-      return transmit(world, stage.cursor, stage.device, stage.nextHop);
+      return transmit(world, stage.cursor, stage.device, stage.nextHop, stage.mtuBytes);
     case 'frame-out':
       return frameOut(world, stage.cursor, stage.device, stage.dstMac);
     case 'frame-in':
@@ -77,6 +77,11 @@ export const smallBytes = 60;
 export function walk(world: World, flow: Flow, start: Start): readonly Branch[] {
   const base = initial(start, flow);
   const branches: Branch[] = [];
+  if (flow.protocol !== 'tcp' && flow.sizeBytes !== undefined && flow.sizeBytes > smallBytes) {
+    // A datagram of the size that is asked about is the first of its connection.
+    const large = { ...base, packet: { ...base.packet, lengthBytes: flow.sizeBytes } };
+    return shrinking(world, large, flow, start).map((result) => branchOf(world, result, flow, 'full'));
+  }
   const wantsSmall = flow.sizeBytes === undefined || flow.sizeBytes <= smallBytes;
   for (const opened of exchange(world, { at: 'send', cursor: base }, flow, start.netns)) {
     if (wantsSmall || opened.answer === 'unreachable') branches.push(branchOf(world, opened, flow, 'small'));
@@ -223,9 +228,12 @@ function replyTo(there: Cursor, flow: Flow): Cursor {
     ...(flow.protocol === 'tcp'
       ? { flags: asked.flags?.syn === true ? { syn: true, ack: true } : { ack: true } }
       : {}),
-    ...(asked.icmp === undefined ? {} : { icmp: { ...asked.icmp, type: asked.icmp.type === 8 ? 0 : 129 } }),
+    // icmp_sk_init() sets IP_PMTUDISC_DONT: the kernel's own answers may be fragmented.
+    ...(asked.icmp === undefined
+      ? {}
+      : { icmp: { ...asked.icmp, type: asked.icmp.type === 8 ? 0 : 129 }, df: false }),
   };
-  const { inDevice: _, ...rest } = there;
+  const { inDevice: _, fragmentBytes: __, ...rest } = there;
   return { ...rest, packet, steps: [], hops: [] };
 }
 
@@ -259,7 +267,7 @@ function transfer(world: World, opened: Exchange, flow: Flow, start: Start): rea
   // TCP announces each side's MTU in its MSS; other protocols know only their own device.
   const negotiated = flow.protocol === 'tcp' ? Math.min(near, far) : near;
   const lengthBytes = flow.sizeBytes ?? negotiated;
-  const { inDevice: _, ...home } = settled;
+  const { inDevice: _, fragmentBytes: __, ...home } = settled;
   const data: Cursor = {
     ...home,
     netns: start.netns,
@@ -331,13 +339,20 @@ function tellSender(world: World, data: Cursor, hop: Hop, netns: Netns, mtu: num
     // What conntrack calls RELATED by, and NAT translates back by.
     quoted: packet,
   };
-  const { inDevice: _, ...rest } = data;
+  const { inDevice: _, fragmentBytes: __, ...rest } = data;
+  const { connections } = data;
+  // icmp_glue_bits() gives the error the connection of the packet that it is about, also where SNAT is yet to come.
+  const attached = track(emptyConnections(), netns.id, packet).connection;
   const arrivals = run(world, {
     at: 'send',
     cursor: {
       ...rest,
       netns,
       packet: error,
+      connections: {
+        ...connections,
+        entries: attached === undefined ? connections.entries : [attached, ...connections.entries],
+      },
       steps: [],
       hops: [],
       tunnels: [],

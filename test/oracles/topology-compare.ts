@@ -3,7 +3,15 @@ import { snapshotOfLab } from '../../src/collect/lab.ts';
 import { World } from '../../src/dataplane/world.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import { type Damage, inflict } from './topology-damages.ts';
-import { addressOf, type Asked, formatAsked, type Happened, happens, type Predicted, predict } from './topology-flows.ts';
+import {
+  type Asked,
+  addressOf,
+  formatAsked,
+  type Happened,
+  happens,
+  type Predicted,
+  predict,
+} from './topology-flows.ts';
 
 export interface Compared {
   readonly asked: Asked;
@@ -45,7 +53,10 @@ export async function inflictAll(lab: Lab, damage: Damage): Promise<Damage> {
 }
 
 export const forget = (lab: Lab): Promise<unknown> =>
-  inEvery(lab, 'ip -4 neigh flush all; ip -6 neigh flush all; conntrack -F; ip route flush cache; ip -6 route flush cache');
+  inEvery(
+    lab,
+    'ip -4 neigh flush all; ip -6 neigh flush all; conntrack -F; ip route flush cache; ip -6 route flush cache',
+  );
 
 /** Compares; what disagrees is tried once more with patience, because a busy machine also loses packets' answers. */
 export async function compare(lab: Lab, flows: readonly Asked[]): Promise<Compared[]> {
@@ -71,7 +82,12 @@ async function compareOnce(lab: Lab, flows: readonly Asked[], timeoutMs: number)
     const does = happened[index];
     if (says === undefined || does === undefined) throw new RangeError('a flow was lost');
     const open = says.answer === 'unknown' || says.answer === 'mixed';
-    return { asked, predicted: says, happened: does, agrees: open || (says.answer === 'reachable') === does.ok };
+    return {
+      asked,
+      predicted: says,
+      happened: does,
+      agrees: open || (says.answer === 'reachable') === does.ok,
+    };
   });
 }
 

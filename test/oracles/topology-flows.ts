@@ -104,7 +104,8 @@ export function predict(world: World, lab: Lab, asked: Asked, dstText: string): 
     ...(asked.kind === 'icmp' ? { sizeBytes: asked.sizeBytes ?? 60 } : {}),
   };
   const all = walk(world, flow, { netns, address: source });
-  const size = asked.kind === 'tcp' || asked.kind === 'udp' || asked.sizeBytes === undefined ? 'small' : 'full';
+  const size =
+    asked.kind === 'tcp' || asked.kind === 'udp' || asked.sizeBytes === undefined ? 'small' : 'full';
   const wanted = asked.kind === 'tcp-up' || asked.kind === 'tcp-both' ? 'full' : size;
   const sized = all.filter((branch) => branch.size === wanted);
   const branches = sized.length > 0 ? sized : all;
@@ -114,9 +115,14 @@ export function predict(world: World, lab: Lab, asked: Asked, dstText: string): 
 function judged(branches: readonly Branch[], asked: Asked): Omit<Predicted, 'branches'> {
   const { answer } = conclude(branches);
   const shown = branches.find((branch) => branch.answer === answer);
-  const why = shown?.broken === undefined ? '' : `${shown.disposition}: ${shown.broken.hop.netns} ${shown.broken.direction}: ${shown.broken.step.text}${shown.broken.step.facts?.icmp === undefined ? '' : ` (${shown.broken.step.facts.icmp})`}`;
+  const why =
+    shown?.broken === undefined
+      ? ''
+      : `${shown.disposition}: ${shown.broken.hop.netns} ${shown.broken.direction}: ${shown.broken.step.text}${shown.broken.step.facts?.icmp === undefined ? '' : ` (${shown.broken.step.facts.icmp})`}`;
   const certain = new Set(branches.map((branch) => branch.answer));
   if (certain.has('reachable') && certain.has('unreachable')) return { answer: 'mixed', why };
+  // Whoever took it in place of the one that was meant may answer as well.
+  if (shown?.broken?.step.reason === 'wrong-host') return { answer: 'mixed', why };
   // One ping of a fixed size does not get smaller: what path-MTU discovery teaches its sender comes too late for it.
   const told = shown?.remarks.find((noted) => noted.text.startsWith('path-MTU discovery'));
   if (asked.kind === 'icmp' && answer === 'reachable' && told !== undefined)
@@ -136,7 +142,12 @@ const bytes = 100_000;
 function requestsOf(asked: Asked, dst: string, timeoutMs: number): ProbeRequest[] {
   const { src, port, sizeBytes } = asked;
   const common = { src, dst, timeoutMs };
-  const up: ProbeRequest = { ...common, kind: 'tcp', port, bulk: { direction: 'from-src', sizeBytes: bytes } };
+  const up: ProbeRequest = {
+    ...common,
+    kind: 'tcp',
+    port,
+    bulk: { direction: 'from-src', sizeBytes: bytes },
+  };
   switch (asked.kind) {
     case 'tcp':
       return [{ ...common, kind: 'tcp', port }];

@@ -6,9 +6,9 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { downLab, upLab } from '../../src/lab/lab.ts';
 import type { LabCni } from '../../src/lab/state.ts';
 import { labName, ownStateDir, whyNoLab } from '../lab/support.ts';
+import { compare, describeWrong, inflictAll, quieten } from './topology-compare.ts';
 import { type Damage, drawDamage, formatDamage, generator } from './topology-damages.ts';
 import { askedOf } from './topology-flows.ts';
-import { compare, describeWrong, inflictAll, quieten } from './topology-compare.ts';
 
 const rounds = Number(process.env.PODPATH_TOPOLOGY_ROUNDS ?? 3);
 const seed = Number(process.env.PODPATH_TOPOLOGY_SEED ?? Math.floor(Math.random() * 1_000_000));
@@ -54,7 +54,10 @@ describe.skipIf(whyNoLab !== undefined)(`random damage, seed ${seed}`, () => {
       for (const one of found) {
         if (one.predicted.answer === 'unknown') {
           counts.unknown++;
-          const why = one.predicted.why.replace(/[0-9a-f]{1,4}(:[0-9a-f]{0,4}){3,}|\d+\.\d+\.\d+\.\d+|\d{3,}/g, '#');
+          const why = one.predicted.why.replace(
+            /[0-9a-f]{1,4}(:[0-9a-f]{0,4}){3,}|\d+\.\d+\.\d+\.\d+|\d{3,}/g,
+            '#',
+          );
           reasons.set(why, (reasons.get(why) ?? 0) + 1);
         } else if (one.predicted.answer === 'mixed') counts.mixed++;
         else {
