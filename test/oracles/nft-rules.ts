@@ -25,7 +25,7 @@ const some = (random: Random, make: () => string): string =>
 
 /** The verdict of a map's element. `accept` twice: with too many drops nothing gets through. */
 const mapVerdict = (random: Random): string =>
-  random.pick(['accept', 'accept', 'drop', 'jump u3', 'goto u4', 'return', 'continue']);
+  random.pick(['accept', 'accept', 'accept', 'drop', 'jump u3', 'jump u3', 'goto u4', 'return', 'continue']);
 
 const service = (random: Random): string =>
   `${host(random)} . ${random.pick(['tcp', 'udp'])} . ${port(random)}`;
@@ -171,7 +171,7 @@ function ending(random: Random, place: Place): string {
   if (kind === 5) return 'return';
   if (type === 'nat') return random.pick(['accept', 'counter', 'return']);
   if (kind < 8) return 'accept';
-  if (kind === 8) return 'drop';
+  if (kind === 8) return random.chance(0.5) ? 'drop' : 'return';
   if (kind === 9 && (hook === 'input' || hook === 'forward' || hook === 'output')) {
     const code = random.pick(['port-unreachable', 'admin-prohibited']);
     return `reject with ${family === 'ip' ? 'icmp' : 'icmpx'} type ${code}`;
@@ -224,7 +224,7 @@ function filterChains(random: Random, family: Place['family']): string[] {
     const hook = random.pick(['prerouting', 'input', 'forward', 'forward', 'output', 'postrouting'] as const);
     const priority = random.pick([-310, -290, -160, -110, -90, -10, 0, 10, 60, 110]);
     const type = hook === 'output' && random.chance(0.3) ? 'route' : 'filter';
-    const policy = random.chance(0.12) ? 'drop' : 'accept';
+    const policy = random.chance(0.06) ? 'drop' : 'accept';
     const head = `type ${type} hook ${hook} priority ${priority}; policy ${policy};`;
     const place: Place = { family, type, hook, priority, later: userChains };
     return chain(`base${i}`, [head, ...rules(random, place)]);

@@ -11,7 +11,7 @@ const why = cannotRun();
 if (why !== undefined) console.log(`nft oracle skipped: ${why}`);
 
 const name = `pp-nft-${process.pid}`;
-const worlds = Number(process.env.PODPATH_WORLDS ?? 16);
+const worlds = Number(process.env.PODPATH_WORLDS ?? 30);
 const baseSeed = Number(process.env.PODPATH_SEED ?? 20_261_122);
 const debug = process.env.PODPATH_ORACLE_DEBUG !== undefined;
 
