@@ -78,7 +78,8 @@ function firstPacket(random: Random, flow: number, via: string): Packet {
 /** The answer to a packet as it left, by whom it reached: a reply, or an ICMP error of a router on the way. */
 function answerTo(random: Random, sent: Packet): Packet {
   const { src, dst, srcPort, dstPort } = sent;
-  const back = { ...sent, src: dst, dst: src, srcPort: dstPort, dstPort: srcPort, ttl: 64 };
+  // Marks stay inside the namespace that set them.
+  const back = { ...sent, src: dst, dst: src, srcPort: dstPort, dstPort: srcPort, ttl: 64, mark: 0 };
   if (random.chance(0.2) && sent.icmp?.type !== 3) {
     const { flags: _flags, ...plain } = back;
     const router = random.chance(0.5) ? dst : address('10.2.0.99');

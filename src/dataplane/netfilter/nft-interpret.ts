@@ -347,10 +347,10 @@ function setMark(
   const { position } = here;
   const { state } = position;
   const isPacket = statement.kind === 'set-mark';
-  // nft_ct_set_eval: without a connection there is nothing to set, and the rule goes on.
-  if (!isPacket && state.tracking.connection === undefined) return { go: advance(position) };
   const values = evaluate(statement.value, scopeOf(walk, state));
   if (values.kind === 'absent') return { go: nextRule(position) };
+  // nft_ct_set_eval: without a connection there is nothing to set, and the rule goes on.
+  if (!isPacket && state.tracking.connection === undefined) return { go: advance(position) };
   const write = ({ share, parts }: Option): readonly [number, Position] | undefined => {
     const [value] = parts;
     if (value?.kind !== 'number' || value.unclear !== undefined) return undefined;
