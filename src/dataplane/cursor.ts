@@ -54,6 +54,14 @@ export type Stage =
       /** The route's own MTU. */
       readonly mtuBytes?: number;
     }
+  /** A frame that its bridge sends on to another address than it came for: DNAT in the bridge's own PREROUTING. */
+  | {
+      readonly at: 'bridge-on';
+      readonly cursor: Cursor;
+      readonly device: Device;
+      readonly nextHop: Address;
+      readonly inPort: string;
+    }
   /** A frame to put on a device whose link-layer address is known. */
   | { readonly at: 'frame-out'; readonly cursor: Cursor; readonly device: Device; readonly dstMac: string }
   /** A frame that arrives on a device. */

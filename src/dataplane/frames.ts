@@ -1,4 +1,5 @@
 /** Layer 2: neighbours, veth pairs, bridges, NICs. */
+import type { HookName } from '../model/netfilter.ts';
 import type { BridgePort, Device, Neighbour } from '../model/netns.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { isMulticastMac } from '../net/mac.ts';
@@ -315,6 +316,9 @@ export function frameOut(world: World, cursor: Cursor, device: Device, dstMac: s
   ];
 }
 
+/** is_skb_forwardable() leaves room for a VLAN tag, whether or not there is one. */
+const vlanBytes = 4;
+
 function overCable(cursor: Cursor, device: Device, peer: Port, dstMac: string): Stage {
   if (!peer.device.up) {
     return lose(cursor, 'receive', 'device-down', `${peer.device.name} of ${peer.netns.id} is down`, {
@@ -322,7 +326,7 @@ function overCable(cursor: Cursor, device: Device, peer: Port, dstMac: string): 
       sources: [peer.device.source],
     });
   }
-  if (wireBytes(cursor) > peer.device.mtuBytes) {
+  if (wireBytes(cursor) > peer.device.mtuBytes + vlanBytes) {
     // is_skb_forwardable(): a veth drops what is larger than its own MTU, without a word.
     return lose(
       cursor,
@@ -507,6 +511,17 @@ function bridged(
   }
   // Absent without the br_netfilter module: frames then pass no IP hook.
   if (netns.sysctls.value.get(key) !== '1') return [throughBridge(world, cursor, bridge, dstMac, inPort)];
+  return filteredBridge(world, cursor, bridge, dstMac, inPort, ['prerouting', 'forward', 'postrouting']);
+}
+
+function filteredBridge(
+  world: World,
+  cursor: Cursor,
+  bridge: Device,
+  dstMac: string,
+  inPort: string,
+  hooks: readonly HookName[],
+): readonly Stage[] {
   const outPort = portTowards(world, cursor, bridge, dstMac)?.name;
   const devices = {
     inDevice: bridge.name,
@@ -515,8 +530,23 @@ function bridged(
     isBridged: true,
     ...(outPort === undefined ? {} : { physOut: outPort }),
   };
-  return runHooks(cursor, ['prerouting', 'forward', 'postrouting'], devices).map((result) =>
+  return runHooks(cursor, hooks, devices).map((result) =>
     'at' in result ? result : throughBridge(world, result, bridge, dstMac, inPort),
+  );
+}
+
+/** br_nf_pre_routing_finish_bridge(): the new destination's MAC, then on to its port as for any bridged frame. */
+export function bridgeOn(
+  world: World,
+  cursor: Cursor,
+  bridge: Device,
+  nextHop: Address,
+  inPort: string,
+): readonly Stage[] {
+  return resolveNeighbour(world, cursor, bridge, nextHop).flatMap((found) =>
+    'at' in found
+      ? [found]
+      : filteredBridge(world, found.cursor, bridge, found.mac, inPort, ['forward', 'postrouting']),
   );
 }
 
@@ -571,7 +601,7 @@ function throughBridge(
       sources: [out.source],
     });
   }
-  if (wireBytes(cursor) > out.mtuBytes) {
+  if (wireBytes(cursor) > out.mtuBytes + vlanBytes) {
     return lose(
       cursor,
       'mtu',

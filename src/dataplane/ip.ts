@@ -6,7 +6,15 @@ import type { Packet } from '../net/packet.ts';
 import { formatPrefix } from '../net/prefix.ts';
 import { addSteps, type Cursor, cannotTell, doubt, lose, pass, type Stage, wireBytes } from './cursor.ts';
 import { runHooks } from './hooks.ts';
-import { isLocal, lookupRoute, type RouteResult, reversePathCheck, type SkippedRoute } from './routing.ts';
+import {
+  isLocal,
+  lookupRoute,
+  type RouteResult,
+  reversePathCheck,
+  type SkippedRoute,
+  sysctl,
+  sysctlDevice,
+} from './routing.ts';
 import { untranslatedService } from './services.ts';
 import { formatSocket, listening } from './sockets.ts';
 import { decapsulate } from './tunnel.ts';
@@ -139,10 +147,44 @@ function refusedRoute(
 /** ip_rcv(): PREROUTING, the routing decision, then INPUT or forwarding. */
 export function ipIn(world: World, cursor: Cursor, device: Device, physIn?: string): readonly Stage[] {
   const arrived: Cursor = { ...cursor, inDevice: cursor.inDevice ?? device.name };
+  const off = cursor.packet.src.family === 6 ? whyNoIpv6(cursor.netns, device) : undefined;
+  if (off !== undefined) {
+    const facts = { device: device.name, deviceKind: device.kind };
+    return [lose(arrived, 'receive', 'device-down', off, { facts, sources: [device.source] })];
+  }
   const devices = { inDevice: device.name, ...(physIn === undefined ? {} : { physIn }) };
-  return runHooks(arrived, ['prerouting'], devices).flatMap((result) =>
-    'at' in result ? [result] : decide(world, result, device),
-  );
+  return runHooks(arrived, ['prerouting'], devices).flatMap((result) => {
+    if ('at' in result) return [result];
+    const isRedirected = result.packet.dst.value !== cursor.packet.dst.value;
+    const bridged = physIn !== undefined && isRedirected ? staysOnBridge(result, device, physIn) : undefined;
+    return bridged === undefined ? decide(world, result, device) : [bridged];
+  });
+}
+
+/** ip6_rcv_core() drops where a device has no IPv6: switched off, or with an MTU below IPv6's least (addrconf_notify). */
+function whyNoIpv6(netns: Netns, device: Device): string | undefined {
+  if (device.kind === 'loopback') return undefined;
+  if (device.mtuBytes < 1280) return `${device.name} takes no IPv6: its MTU ${device.mtuBytes} is below 1280`;
+  const key = `net.ipv6.conf.${sysctlDevice(device.name)}.disable_ipv6`;
+  return sysctl(netns, key) === '1' ? `${device.name} takes no IPv6: ${key} = 1` : undefined;
+}
+
+/**
+ * br_nf_pre_routing_finish(): with bridge-nf-call-iptables a frame whose destination DNAT changed to an address on the
+ * same bridge is bridged, not forwarded: no ip_forward, no ICMP errors, but port isolation and hairpin count.
+ */
+function staysOnBridge(cursor: Cursor, device: Device, inPort: string): Stage | undefined {
+  const { netns, packet } = cursor;
+  const key = `net.bridge.bridge-nf-call-${packet.src.family === 4 ? 'iptables' : 'ip6tables'}`;
+  if (sysctl(netns, key) !== '1' || isLocal(netns, packet.dst) !== false) return undefined;
+  const query = { dst: packet.dst, src: packet.src, mark: packet.mark, iif: device.name };
+  const routed = lookupRoute(netns, query);
+  if (routed.state !== 'found' || routed.route.type !== 'unicast' || routed.nexthop.device !== device.name)
+    return undefined;
+  const checked = checkSource(cursor, device);
+  if ('at' in checked) return checked;
+  const nextHop = routed.nexthop.gateway ?? packet.dst;
+  return { at: 'bridge-on', cursor: checked, device, nextHop, inPort };
 }
 
 function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] {

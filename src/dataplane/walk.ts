@@ -8,7 +8,7 @@ import type { Answer, Branch, Disposition, Hop, Reason, Step, Verdict } from '..
 import { type Address, formatAddress } from '../net/address.ts';
 import type { Packet, Transport } from '../net/packet.ts';
 import { type Cursor, closeHop, type End, type Stage } from './cursor.ts';
-import { frameIn, frameOut, transmit } from './frames.ts';
+import { bridgeOn, frameIn, frameOut, transmit } from './frames.ts';
 import { deliver, ipIn, send } from './ip.ts';
 import { emptyConnections, track } from './netfilter/conntrack.ts';
 import { lookupRoute } from './routing.ts';
@@ -43,6 +43,8 @@ function next(world: World, stage: Exclude<Stage, { at: 'end' }>): readonly Stag
       return send(world, stage.cursor);
     case 'transmit':
       return transmit(world, stage.cursor, stage.device, stage.nextHop, stage.mtuBytes);
+    case 'bridge-on':
+      return bridgeOn(world, stage.cursor, stage.device, stage.nextHop, stage.inPort);
     case 'frame-out':
       return frameOut(world, stage.cursor, stage.device, stage.dstMac);
     case 'frame-in':
@@ -140,13 +142,19 @@ interface Exchange {
   readonly there?: Cursor;
 }
 
-function exchange(world: World, first: Stage, flow: Flow, home: Netns): readonly Exchange[] {
+function exchange(
+  world: World,
+  first: Stage,
+  flow: Flow,
+  home: Netns,
+  answerBytes?: number,
+): readonly Exchange[] {
   const sent = first.cursor.packet;
   return run(world, first).flatMap((arrival): readonly Exchange[] => {
     const checked = atRightPlace(world, arrival);
     if (checked.end.kind !== 'delivered') return [failed(checked, 'forward', [])];
     const there = checked.cursor;
-    const reply = replyTo(there, flow);
+    const reply = replyTo(there, flow, answerBytes);
     return run(world, { at: 'send', cursor: reply }).map((back): Exchange => {
       const answered = atClient(back, home, sent);
       const forward = there.hops;
@@ -215,7 +223,7 @@ function atRightPlace(world: World, arrival: Arrival): Arrival {
   };
 }
 
-function replyTo(there: Cursor, flow: Flow): Cursor {
+function replyTo(there: Cursor, flow: Flow, lengthBytes = there.packet.lengthBytes): Cursor {
   const asked = there.packet;
   const packet: Packet = {
     ...asked,
@@ -223,6 +231,7 @@ function replyTo(there: Cursor, flow: Flow): Cursor {
     dst: asked.src,
     srcPort: asked.dstPort,
     dstPort: asked.srcPort,
+    lengthBytes,
     ttl: 64,
     mark: 0,
     ...(flow.protocol === 'tcp'
@@ -289,9 +298,17 @@ function mtuTowards(world: World, netns: Netns, dst: Address): number {
   return Math.min(device?.mtuBytes ?? 1500, onRoute ?? Number.POSITIVE_INFINITY);
 }
 
-/** Sends, and on "fragmentation needed" sends again smaller, as the sender's kernel does when the ICMP reaches it. */
-function shrinking(world: World, data: Cursor, flow: Flow, start: Start, tries = 4): readonly Exchange[] {
-  return exchange(world, { at: 'send', cursor: data }, flow, start.netns).flatMap((result) => {
+/** Sends, and on "fragmentation needed" sends again smaller, as that side's kernel does when the ICMP reaches it. */
+function shrinking(
+  world: World,
+  data: Cursor,
+  flow: Flow,
+  start: Start,
+  tries = 4,
+  answerBytes?: number,
+): readonly Exchange[] {
+  const results = exchange(world, { at: 'send', cursor: data }, flow, start.netns, answerBytes);
+  return results.flatMap((result) => {
     const { broken } = result;
     if (broken?.step.reason !== 'mtu-exceeded') return [result];
     const { facts } = broken.step;
@@ -306,14 +323,15 @@ function shrinking(world: World, data: Cursor, flow: Flow, start: Start, tries =
     const noted: Step = {
       kind: 'mtu',
       action: 'pass',
-      text: `path-MTU discovery: ${hop.node} tells the sender to use ${smaller} bytes`,
+      text: `path-MTU discovery: ${hop.node} tells the ${broken.direction === 'forward' ? 'sender' : 'answering side'} to use ${smaller} bytes`,
     };
-    const again = {
-      ...data,
-      packet: { ...data.packet, lengthBytes: smaller },
-      remarks: [...data.remarks, noted],
-    };
-    return shrinking(world, again, flow, start, tries - 1);
+    const remarks = [...data.remarks, noted];
+    // Each direction has a size of its own; an answer that only repeats what came is no larger than that.
+    if (broken.direction === 'back')
+      return shrinking(world, { ...data, remarks }, flow, start, tries - 1, smaller);
+    const again = { ...data, packet: { ...data.packet, lengthBytes: smaller }, remarks };
+    const answer = flow.protocol === 'tcp' ? (answerBytes ?? data.packet.lengthBytes) : undefined;
+    return shrinking(world, again, flow, start, tries - 1, answer);
   });
 }
 

@@ -47,7 +47,7 @@ describe.skipIf(whyNoLab !== undefined)(`random damage, seed ${seed}`, () => {
     });
     try {
       await quieten(lab);
-      const count = 1 + Math.floor(random() * 3 * random());
+      const count = 1 + Math.floor(3 * random() * random());
       const wanted = Array.from({ length: count }, () => drawDamage(lab.state, random));
       const damage: Damage = await inflictAll(lab, wanted.flat());
       const found = await compare(lab, askedOf(lab.state.families));
