@@ -15,11 +15,7 @@ export default defineConfig({
         // Needs Linux, root and the network tools. Files run one after the other: labs share the machine's two cores.
         test: {
           name: 'lab',
-          include: [
-            'test/lab/**/*.test.ts',
-            'test/scenarios/**/*.test.ts',
-            'test/oracles/topology*.test.ts',
-          ],
+          include: ['test/lab/**/*.test.ts', 'test/scenarios/**/*.test.ts', 'test/oracles/topology*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
           fileParallelism: false,

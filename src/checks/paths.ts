@@ -47,7 +47,7 @@ export function nodeOfGateway(world: World, gateway: Address): string | undefine
 }
 
 const tunnelKinds = new Set(['vxlan', 'geneve', 'ipip', 'wireguard', 'gre', 'tun']);
-export const isTunnel = (device: Device): boolean => tunnelKinds.has(device.kind);
+const isTunnel = (device: Device): boolean => tunnelKinds.has(device.kind);
 
 /** The device by which `peer`'s packets for this node's pods arrive: derived from the peer's own route here. */
 export function arrivalDevice(

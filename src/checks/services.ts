@@ -153,7 +153,7 @@ function nearest(service: Service, pods: readonly Pod[]): Pod | undefined {
 }
 
 /** At most two edits, and fewer than half of the word: `apii` and `api`, `Web` and `web`, not `db` and `web`. */
-export function isSlip(a: string, b: string): boolean {
+function isSlip(a: string, b: string): boolean {
   const distance = editDistance(a, b);
   return distance <= 2 && distance * 2 < Math.max(a.length, b.length);
 }

@@ -10,7 +10,7 @@ import { kubeRouter } from './kube-router.ts';
 import { weave } from './weave.ts';
 
 /** In order: systems that leave unmistakable marks first, the plain bridge last. */
-export const cnis: readonly Cni[] = [cilium, calico, flannel, weave, kubeRouter, bridge];
+const cnis: readonly Cni[] = [cilium, calico, flannel, weave, kubeRouter, bridge];
 
 export interface DetectedCni {
   readonly cni: Cni;

@@ -15,7 +15,7 @@ import {
 import type { World } from './world.ts';
 
 /** Outer Ethernet, IP, UDP and VXLAN headers: 14 + 20 (40) + 8 + 8. */
-export const vxlanOverheadBytes = (family: 4 | 6): number => (family === 4 ? 50 : 70);
+const vxlanOverheadBytes = (family: 4 | 6): number => (family === 4 ? 50 : 70);
 
 const floodMac = '00:00:00:00:00:00';
 

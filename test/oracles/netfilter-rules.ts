@@ -4,16 +4,7 @@ import type { Random } from './netfilter-support.ts';
 export const ports = [53, 80, 443, 8080];
 /** Hosts behind the two devices; .0.1 is the namespace itself. */
 export const hosts = ['10.1.0.1', '10.1.0.2', '10.1.3.4', '10.2.0.1', '10.2.0.2', '10.2.5.6', '10.2.0.77'];
-export const setNames = [
-  's-ip',
-  's-net',
-  's-ipport',
-  's-netport',
-  's-ipportip',
-  's-ipportnet',
-  's-port',
-  's-list',
-];
+const setNames = ['s-ip', 's-net', 's-ipport', 's-netport', 's-ipportip', 's-ipportnet', 's-port', 's-list'];
 
 const setDirections: Readonly<Record<string, number>> = {
   's-ip': 1,

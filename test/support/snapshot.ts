@@ -140,7 +140,7 @@ const defaultRules = [
 }));
 
 export const vtepMacOf = (n: number): string => `02:00:00:00:01:0${n}`;
-export const nicMacOf = (n: number): string => `02:00:00:00:00:0${n}`;
+const nicMacOf = (n: number): string => `02:00:00:00:00:0${n}`;
 
 export const kubeProxyNat = [
   '*nat',

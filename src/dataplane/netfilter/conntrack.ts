@@ -2,9 +2,9 @@
  * Connection tracking as nf_conntrack does it, for the packets of one walk: values only, a table is replaced, never changed.
  * One table serves every namespace; a connection belongs to one.
  */
-import type { ConntrackEntry, Netns, Tuple } from '../../model/netns.ts';
+import type { Tuple } from '../../model/netns.ts';
 import { type Address, sameAddress } from '../../net/address.ts';
-import { type Packet, protocolNumber, type Transport } from '../../net/packet.ts';
+import type { Packet, Transport } from '../../net/packet.ts';
 
 export type TrackState = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
 export type TrackDirection = 'original' | 'reply';
@@ -69,7 +69,7 @@ const isIcmp = (protocol: Transport): protocol is 'icmp' | 'icmpv6' =>
   protocol === 'icmp' || protocol === 'icmpv6';
 
 /** ICMP messages that quote the packet they are about. */
-export function isIcmpError(packet: Packet): boolean {
+function isIcmpError(packet: Packet): boolean {
   const type = packet.icmp?.type;
   if (type === undefined) return false;
   if (packet.protocol === 'icmp') return [3, 4, 5, 11, 12].includes(type);
@@ -77,7 +77,7 @@ export function isIcmpError(packet: Packet): boolean {
 }
 
 /** Ports stand for themselves; of ICMP the id is the source port and type and code the destination port, as in the kernel. */
-export function tupleOf(packet: Packet): Tuple {
+function tupleOf(packet: Packet): Tuple {
   if (packet.icmp !== undefined && isIcmp(packet.protocol))
     return {
       src: packet.src,
@@ -110,7 +110,7 @@ const sameTuple = (a: Tuple, b: Tuple): boolean =>
   sameAddress(a.dst, b.dst);
 
 /** Looks a tuple up in both directions. */
-export function lookupConnection(
+function lookupConnection(
   view: Connections,
   netns: string,
   protocol: Transport,
@@ -271,20 +271,4 @@ export function setMapping(
     natDone: { ...connection.natDone, [manip]: true },
     natChanged: { ...connection.natChanged, [manip]: connection.natChanged[manip] || changed },
   };
-}
-
-/** The recorded connection that a packet would meet in the namespace, if `conntrack -L` was collected and lists one. */
-export function recordedEntry(
-  netns: Netns,
-  packet: Packet,
-): { readonly entry: ConntrackEntry; readonly direction: TrackDirection } | undefined {
-  if (netns.conntrack.state === 'unknown' || isIcmp(packet.protocol)) return undefined;
-  const tuple = tupleOf(packet);
-  for (const entry of netns.conntrack.value) {
-    if (entry.protocol !== packet.protocol && entry.protocol !== String(protocolNumber[packet.protocol]))
-      continue;
-    if (sameTuple(entry.original, tuple)) return { entry, direction: 'original' };
-    if (sameTuple(entry.reply, tuple)) return { entry, direction: 'reply' };
-  }
-  return undefined;
 }

@@ -25,7 +25,7 @@ import { merge, outcome } from './outcomes.ts';
 import type { Base, Next, Run, State } from './state.ts';
 import { invalidStep, natStep } from './steps.ts';
 
-export type { Decisive, HookContext, HookOutcome } from './context.ts';
+export type { HookContext, HookOutcome } from './context.ts';
 
 /** A base chain of either tool, ready to run. */
 interface Entry {

@@ -158,7 +158,7 @@ const words: Partial<Readonly<Record<NftType, Readonly<Record<string, number>>>>
 };
 
 /** What a constant is among values of a type; undefined if it is no value of it. */
-export function constantOf(value: string | number | boolean, type: NftType): Scalar | undefined {
+function constantOf(value: string | number | boolean, type: NftType): Scalar | undefined {
   if (typeof value === 'number') return Number.isSafeInteger(value) ? number(type, value) : undefined;
   if (typeof value === 'boolean') return number(type, value ? 1 : 0);
   if (type === 'name') return { kind: 'name', name: value };

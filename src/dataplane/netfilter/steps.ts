@@ -33,11 +33,11 @@ export function decisivePolicy(place: Site): Decisive {
   return { backend: base.backend, file: base.file, table: base.table.name, chainStack, policy: true };
 }
 
-export const ruleText = (rule: RuleView): string =>
+const ruleText = (rule: RuleView): string =>
   rule.source.kind === 'file' ? rule.source.text.replace(/^\[[0-9:]+\] /, '') : formatSource(rule.source);
 
 /** What the rule is about: its own comment, else that of the rules that led to it, nearest first. */
-export function subjectOf(site: Site, rule?: RuleView): CommentSubject | undefined {
+function subjectOf(site: Site, rule?: RuleView): CommentSubject | undefined {
   const { frame } = site;
   const table = tableOf(site);
   const own = decodeComment(rule?.comment, frame.chain.name, table);
