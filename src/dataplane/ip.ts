@@ -171,12 +171,14 @@ function whyNoIpv6(netns: Netns, device: Device): string | undefined {
 
 /**
  * br_nf_pre_routing_finish(): with bridge-nf-call-iptables a frame whose destination DNAT changed to an address on the
- * same bridge is bridged, not forwarded: no ip_forward, no ICMP errors, but port isolation and hairpin count.
+ * same bridge is bridged, not forwarded: no ICMP errors, but port isolation and hairpin count. IPv4 needs ip_forward all
+ * the same: without it ip_route_input() gives an error route, which is not the bridge's.
  */
 function staysOnBridge(cursor: Cursor, device: Device, inPort: string): Stage | undefined {
   const { netns, packet } = cursor;
   const key = `net.bridge.bridge-nf-call-${packet.src.family === 4 ? 'iptables' : 'ip6tables'}`;
   if (sysctl(netns, key) !== '1' || isLocal(netns, packet.dst) !== false) return undefined;
+  if (packet.src.family === 4 && forwards(netns, device.name, 4).state === 'no') return undefined;
   const query = { dst: packet.dst, src: packet.src, mark: packet.mark, iif: device.name };
   const routed = lookupRoute(netns, query);
   if (routed.state !== 'found' || routed.route.type !== 'unicast' || routed.nexthop.device !== device.name)
