@@ -3,7 +3,6 @@ import type { HookName } from '../model/netfilter.ts';
 import type { BridgePort, Device, Neighbour } from '../model/netns.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { isMulticastMac } from '../net/mac.ts';
-import type { Packet } from '../net/packet.ts';
 import { contains, formatPrefix } from '../net/prefix.ts';
 import {
   type Cursor,
@@ -18,7 +17,7 @@ import {
   wireBytes,
 } from './cursor.ts';
 import { runHooks } from './hooks.ts';
-import { isLocal, lookupRoute, reversePathCheck, sysctl, sysctlDevice } from './routing.ts';
+import { isLocal, lookupRoute, sysctl, sysctlDevice } from './routing.ts';
 import { encapsulate } from './tunnel.ts';
 import { isNic, type Port, type World } from './world.ts';
 
@@ -220,29 +219,13 @@ function answersFor(
   asker: Address | undefined,
 ): string | undefined {
   if (wanted.family === 6) return world.carries(station.netns, wanted) ? 'has it' : undefined;
-  // ip_route_input() looks at the asker's address as at any packet's source: reverse-path filter included.
-  if (asker !== undefined && !believes(station, asker, wanted)) return undefined;
+  // A reverse-path filter may refuse the question, but the station's own questions teach its address as well: the packet
+  // itself is judged where it arrives.
   if (isLocal(station.netns, wanted) === true) {
     if (!ignoresArp(world, station, wanted)) return 'has it';
     return undefined;
   }
   return proxies(station, wanted, asker) ? 'answers for it (proxy_arp)' : undefined;
-}
-
-function believes(station: Port, asker: Address, wanted: Address): boolean {
-  const question: Packet = {
-    src: asker,
-    dst: wanted,
-    protocol: 'udp',
-    srcPort: 0,
-    dstPort: 0,
-    lengthBytes: 28,
-    df: false,
-    ttl: 64,
-    mark: 0,
-  };
-  const { state } = reversePathCheck(station.netns, question, station.device.name);
-  return state !== 'fail' && state !== 'martian';
 }
 
 const arpSetting = (station: Port, key: string): number => {

@@ -3,15 +3,17 @@
  * the connection that those two made. Every way a Service or a multipath route can go becomes a branch.
  */
 import type { Flow } from '../model/flow.ts';
+import { orElse } from '../model/known.ts';
 import type { Netns } from '../model/netns.ts';
 import type { Answer, Branch, Disposition, Hop, Reason, Step, Verdict } from '../model/verdict.ts';
-import { type Address, formatAddress } from '../net/address.ts';
+import { type Address, formatAddress, isLinkLocal, isUnspecified, sameAddress } from '../net/address.ts';
 import type { Packet, Transport } from '../net/packet.ts';
-import { type Cursor, closeHop, type End, type Stage } from './cursor.ts';
+import { type Cursor, closeHop, doubt, type End, type Stage } from './cursor.ts';
 import { bridgeOn, frameIn, frameOut, transmit } from './frames.ts';
 import { deliver, ipIn, send } from './ip.ts';
 import { emptyConnections, track } from './netfilter/conntrack.ts';
 import { lookupRoute } from './routing.ts';
+import { listening } from './sockets.ts';
 import type { World } from './world.ts';
 
 /** One packet's end: where its last hop is, and what became of it. */
@@ -154,7 +156,7 @@ function exchange(
     const checked = atRightPlace(world, arrival);
     if (checked.end.kind !== 'delivered') return [failed(checked, 'forward', [])];
     const there = checked.cursor;
-    const reply = replyTo(there, flow, answerBytes);
+    const reply = sourceDoubt(replyTo(there, flow, answerBytes), there);
     return run(world, { at: 'send', cursor: reply }).map((back): Exchange => {
       const answered = atClient(back, home, sent);
       const forward = there.hops;
@@ -244,6 +246,27 @@ function replyTo(there: Cursor, flow: Flow, lengthBytes = there.packet.lengthByt
   };
   const { inDevice: _, fragmentBytes: __, ...rest } = there;
   return { ...rest, packet, steps: [], hops: [] };
+}
+
+/** A UDP server that is bound to every address answers from the one that its route picks, unless it takes care (IP_PKTINFO). */
+function sourceDoubt(reply: Cursor, there: Cursor): Cursor {
+  const { packet, netns } = there;
+  if (packet.protocol !== 'udp') return reply;
+  const found = listening(netns, packet, there.inDevice ?? '');
+  if (found.state !== 'yes') return reply;
+  const { local } = found.socket;
+  if (local !== undefined && !isUnspecified(local)) return reply;
+  const routed = lookupRoute(netns, { dst: packet.src, mark: 0 });
+  if (routed.state !== 'found' || routed.source === undefined) return reply;
+  const device = orElse(netns.devices, []).find((d) => d.name === routed.nexthop.device);
+  // Among several IPv6 addresses of a device the choice depends on more than the snapshot shows (ipv6_dev_get_saddr).
+  const choices = (device?.addresses ?? []).filter((a) => a.address.family === 6 && !isLinkLocal(a.address));
+  const isOpen = packet.dst.family === 6 && choices.length > 1;
+  if (!isOpen && sameAddress(routed.source, packet.dst)) return reply;
+  const text = `${netns.id} may answer from ${isOpen ? 'another of its addresses' : formatAddress(routed.source)}, which was not asked: the socket is bound to every address`;
+  return doubt(reply, 'send', text, {
+    facts: { what: `the address that the server of ${netns.id} answers from` },
+  });
 }
 
 /** The client takes the answer only in its own namespace and from the address it called. */
