@@ -2,6 +2,7 @@
 import type { RuleView } from '../dataplane/netfilter/context.ts';
 import { ownerOf } from '../dataplane/netfilter/owner.ts';
 import type { Finding } from '../model/finding.ts';
+import { orElse } from '../model/known.ts';
 import type { Chain, Rule, Ruleset } from '../model/netfilter.ts';
 import type { SourceRef } from '../model/source.ts';
 import { type CheckContext, defineCheck, type NodeView, nodeSubject, observed, podSubject } from './check.ts';
@@ -99,8 +100,9 @@ function reachable(chains: ReadonlyMap<string, Chain>): Set<string> {
   return reached;
 }
 
-function dropsNewPodTraffic({ world }: CheckContext, { netns }: NodeView, rule: Rule): boolean {
+function dropsNewPodTraffic({ world, cni }: CheckContext, { netns }: NodeView, rule: Rule): boolean {
   if (rule.target.kind !== 'drop' && rule.target.kind !== 'reject') return false;
+  const tunnelPort = orElse(cni, undefined)?.tunnel?.port;
   const names = rule.matches.some(({ kind }) => ['port', 'address', 'address-range'].includes(kind));
   const harmless = rule.matches.some((match) => {
     switch (match.kind) {
@@ -108,6 +110,14 @@ function dropsNewPodTraffic({ world }: CheckContext, { netns }: NodeView, rule: 
         return true;
       case 'ct-state':
         return match.states.includes('NEW') === match.negate;
+      case 'port':
+        // The tunnel's own packets have a check of their own.
+        return (
+          match.side === 'dst' &&
+          !match.negate &&
+          tunnelPort !== undefined &&
+          match.ranges.some((r) => r.from <= tunnelPort && tunnelPort <= r.to)
+        );
       case 'device':
         // A rule on a device that is not there, or on one that pods do not use (docker0), drops none of their packets.
         return !match.negate && !match.name.endsWith('+') && world.device(netns, match.name) === undefined;

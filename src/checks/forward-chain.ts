@@ -2,6 +2,7 @@
 import type { Finding } from '../model/finding.ts';
 import { defineCheck, nodeSubject, observed, podSubject } from './check.ts';
 import { isSpecific } from './foreign-drop.ts';
+import { closesHostFirewall } from './host-firewall.ts';
 import { decisiveSource } from './packets.ts';
 import { type Loss, podTrafficLosses } from './pod-traffic.ts';
 
@@ -30,7 +31,12 @@ function isGeneral({ decisive, owner }: Loss): boolean {
 function toFinding(loss: Loss, source: ReturnType<typeof decisiveSource>): Omit<Finding, 'check'> {
   const { view, src, dst, decisive, owner } = loss;
   const chain = decisive.chainStack[0] ?? '';
-  const firewall = owner === 'ufw' || owner === 'firewalld';
+  const closing = decisive.chainStack.at(-1) === 'FORWARD' || decisive.policy === true;
+  const text = decisive.rule?.source.kind === 'file' ? decisive.rule.source.text : undefined;
+  const firewall =
+    owner === 'ufw' ||
+    owner === 'firewalld' ||
+    (closing && closesHostFirewall(view.netns.rulesets, decisive.policy === true ? undefined : text));
   const what =
     decisive.policy === true
       ? `the policy of ${decisive.table} ${chain} is DROP and no rule accepts pod packets`

@@ -3,7 +3,7 @@
 import type { RouteResult } from '../dataplane/routing.ts';
 import type { CauseId, Finding } from '../model/finding.ts';
 import { orElse } from '../model/known.ts';
-import { type Address, formatAddress } from '../net/address.ts';
+import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { contains, formatPrefix, nthAddress, overlaps } from '../net/prefix.ts';
 import {
   type CheckContext,
@@ -14,7 +14,8 @@ import {
   observed,
   sharesCidr,
 } from './check.ts';
-import { nodeOfGateway, routeFromPods } from './paths.ts';
+import { nodeOfGateway, queryFromPods, routeFromPods } from './paths.ts';
+import { shadowingRule } from './shadowing.ts';
 
 type Found = Extract<RouteResult, { state: 'found' }>;
 
@@ -27,7 +28,13 @@ interface Target {
 export const nodeRoutes = defineCheck({
   id: 'node-routes',
   title: 'Every node routes every other node’s pods to that node',
-  causes: ['route/missing', 'route/wrong-next-hop', 'route/blackhole', 'route/shadowed'],
+  causes: [
+    'route/missing',
+    'route/wrong-next-hop',
+    'route/blackhole',
+    'route/shadowed',
+    'route/rule-shadows',
+  ],
   run: (context) => {
     const cni = orElse(context.cni, undefined);
     if (cni?.cni.bypassesKernelRoutes === true) {
@@ -110,6 +117,14 @@ function judge(
     evidence,
   });
   const where = `${target.name} (${peer.name})`;
+  const rule = shadowingRule(view.netns, queryFromPods(context, view, target.address));
+  const right = result.state === 'found' && result.route.dst.length > 0 && leadsTo(context, result, peer);
+  if (rule !== undefined && !right)
+    return make(
+      'route/rule-shadows',
+      `routing rule ${rule.priority} of ${view.name} takes packets for ${where} away from the main table, which has a route`,
+      [observed(`this rule decides where packets to ${formatAddress(target.address)} go`, rule.source)],
+    );
   switch (result.state) {
     case 'unknown':
       return undefined;
@@ -193,6 +208,9 @@ function judgeRoute(
   return undefined;
 }
 
+const leadsTo = ({ world }: CheckContext, { nexthop }: Found, peer: NodeView): boolean =>
+  nexthop.gateway !== undefined && nodeOfGateway(world, nexthop.gateway) === peer.name;
+
 /** A route inside the peer's pod CIDR shadows the right one; any other is simply wrong. */
 const wrongCause = (result: Found, peer: NodeView): CauseId =>
   peer.node.podCidrs.some((cidr) => overlaps(cidr, result.route.dst) && result.route.dst.length > cidr.length)
@@ -206,10 +224,21 @@ function isStray(context: CheckContext, view: NodeView, peer: NodeView, gateway:
   const direct = peer.node.internalAddresses.some((address) =>
     underlay.addresses.some((own) => contains(own.prefix, address)),
   );
-  const failed = orElse(view.netns.neighbours, []).some(
-    (neighbour) =>
-      neighbour.address.value === gateway.value &&
-      neighbour.states.some((state) => state === 'FAILED' || state === 'INCOMPLETE'),
+  const entries = orElse(view.netns.neighbours, []).filter(({ address }) => sameAddress(address, gateway));
+  const resolves = entries.some(
+    ({ mac, states }) => mac !== undefined && !states.includes('FAILED') && !states.includes('INCOMPLETE'),
   );
-  return direct && failed;
+  if (!direct || resolves) return false;
+  // Nobody was asked for it yet: then it is a stray where routes to other nodes' pods lead to nodes.
+  return entries.length > 0 || otherRoutesLeadToNodes(context, view, peer);
 }
+
+const otherRoutesLeadToNodes = (context: CheckContext, view: NodeView, peer: NodeView): boolean =>
+  orElse(view.netns.routes, []).some(
+    ({ dst, nexthops }) =>
+      dst.length > 0 &&
+      nexthops.some(({ gateway }) => {
+        const owner = gateway === undefined ? undefined : context.world.nodeFor(gateway);
+        return owner !== undefined && owner !== view.name && owner !== peer.name;
+      }),
+  );

@@ -1,5 +1,5 @@
 /** Where a node's kernel sends packets for another node's pods. */
-import { lookupRoute, type RouteResult } from '../dataplane/routing.ts';
+import { lookupRoute, type RouteQuery, type RouteResult } from '../dataplane/routing.ts';
 import type { World } from '../dataplane/world.ts';
 import type { Pod } from '../model/cluster.ts';
 import { orElse } from '../model/known.ts';
@@ -10,8 +10,13 @@ import type { CheckContext, NodeView } from './check.ts';
 
 /** Lookup as for a packet that one of the node's pods sends: rules on source and incoming device count. */
 export function routeFromPods(context: CheckContext, view: NodeView, dst: Address): RouteResult {
+  return lookupRoute(view.netns, queryFromPods(context, view, dst));
+}
+
+/** What the node's kernel looks up for a packet of one of its pods. */
+export function queryFromPods(context: CheckContext, view: NodeView, dst: Address): RouteQuery {
   const from = localPod(context, view, dst.family);
-  return lookupRoute(view.netns, from === undefined ? { dst } : { dst, src: from.address, iif: from.device });
+  return from === undefined ? { dst } : { dst, src: from.address, iif: from.device };
 }
 
 /** A pod of the node, and the node's device that its packets arrive by. */

@@ -1,7 +1,9 @@
 /** Every check, in the order in which a person would look: nodes first, then roads, then gates, then the applications. */
+import { bridgeNf } from './bridge-nf.ts';
 import type { Check } from './check.ts';
 import { cniAgent } from './cni-agent.ts';
 import { conntrackFull } from './conntrack-full.ts';
+import { conntrackStale } from './conntrack-stale.ts';
 import { dns } from './dns.ts';
 import { fdb } from './fdb.ts';
 import { foreignDrop } from './foreign-drop.ts';
@@ -14,6 +16,7 @@ import { neighbours } from './neighbours.ts';
 import { nodeRoutes } from './node-routes.ts';
 import { nodes } from './nodes.ts';
 import { podCidr } from './pod-cidr.ts';
+import { podWiring } from './pod-wiring.ts';
 import { policyDns } from './policy-dns.ts';
 import { policySelectors } from './policy-selectors.ts';
 import { proxyArp } from './proxy-arp.ts';
@@ -28,6 +31,7 @@ export const checks: readonly Check[] = [
   nodes,
   cniAgent,
   podCidr,
+  podWiring,
   tunnelDevice,
   tunnelPortFirewall,
   vtepMac,
@@ -40,8 +44,10 @@ export const checks: readonly Check[] = [
   forwardChain,
   foreignDrop,
   mixedBackends,
+  bridgeNf,
   mtu,
   conntrackFull,
+  conntrackStale,
   policySelectors,
   policyDns,
   dns,

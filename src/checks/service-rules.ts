@@ -20,11 +20,17 @@ export const serviceRules = defineCheck({
     const slices = context.need(context.snapshot.cluster.endpointSlices);
     if (services === undefined || slices === undefined) return [];
     const asked = services.flatMap((service) => questions(service, slices));
-    return context.nodes().flatMap((view) =>
+    const views = context.nodes();
+    return views.flatMap((view) =>
       ([4, 6] as const).flatMap((family) => {
         const nat = natChains(context, view, family);
-        return nat === undefined
-          ? []
+        if (nat === undefined) {
+          const other = views.find((peer) => peer !== view && natChains(context, peer, family) !== undefined);
+          return other === undefined ? [] : noRules(context, view, other, family);
+        }
+        const entrance = nat.get('PREROUTING');
+        return entrance === undefined || !leadsToServices(nat, entrance)
+          ? [unreachedRules(view, entrance)]
           : asked
               .filter(({ ip }) => ip.family === family)
               .flatMap((question) => compare(view, nat, question));
@@ -32,6 +38,55 @@ export const serviceRules = defineCheck({
     );
   },
 });
+
+/** Chains that lead from here, at any depth, to KUBE-SERVICES. */
+function leadsToServices(nat: Chains, from: Chain, seen = new Set<string>()): boolean {
+  return from.rules.some(({ target: t }) => {
+    if ((t.kind !== 'jump' && t.kind !== 'goto') || seen.has(t.chain)) return false;
+    seen.add(t.chain);
+    const next = nat.get(t.chain);
+    return t.chain === 'KUBE-SERVICES' || (next !== undefined && leadsToServices(nat, next, seen));
+  });
+}
+
+const missingHere = (
+  view: NodeView,
+  statement: string,
+  evidence: Finding['evidence'],
+): Omit<Finding, 'check'> => ({
+  cause: 'service/rules-missing',
+  severity: 'error',
+  subject: nodeSubject(view.name),
+  concerns: [],
+  statement,
+  evidence,
+});
+
+const unreachedRules = (view: NodeView, entrance: Chain | undefined): Omit<Finding, 'check'> =>
+  missingHere(
+    view,
+    `no packet on ${view.name} reaches kube-proxy's rules: nat PREROUTING does not lead to KUBE-SERVICES`,
+    [observed('no rule of this chain jumps there', entrance?.source)],
+  );
+
+/** Other nodes have kube-proxy's chains; a node that keeps its rules in nftables is well without them. */
+function noRules(
+  { need }: CheckContext,
+  view: NodeView,
+  other: NodeView,
+  family: 4 | 6,
+): Omit<Finding, 'check'>[] {
+  if (view.netns.rulesets.state === 'unknown') return [];
+  const tables = need(view.netns.nftTables);
+  if (tables === undefined || tables.some(({ name }) => name === 'kube-proxy')) return [];
+  return [
+    missingHere(
+      view,
+      `${view.name} has none of kube-proxy's nat rules (IPv${family}), which ${other.name} has`,
+      [observed(`no table nat of ${view.name} holds a chain KUBE-SERVICES with rules`)],
+    ),
+  ];
+}
 
 interface Question {
   readonly service: Service;

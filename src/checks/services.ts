@@ -90,6 +90,12 @@ function checkService(
   }
   const behind = podsBehind(service, pods);
   if (behind.length === 0) return ready ? [] : [nobodySelected(service, pods)];
+  const unnamed = service.ports.filter(
+    ({ targetPort, protocol }) =>
+      typeof targetPort === 'string' &&
+      behind.every((pod) => namedPorts(pod, targetPort, protocol).length === 0),
+  );
+  if (unnamed.length > 0) return unnamed.flatMap((port) => checkTargetPort(context, service, port, behind));
   if (!ready) {
     const able = behind.filter((pod) => pod.ready && !pod.terminating);
     return [able.length > 0 ? notListed(service, able) : notReady(service, behind)];

@@ -2,17 +2,14 @@
 import type { World } from '../dataplane/world.ts';
 import type { Evidence } from '../model/evidence.ts';
 import type { Cause, CauseId, Finding, Subject } from '../model/finding.ts';
-import type { Flow } from '../model/flow.ts';
-import { orElse } from '../model/known.ts';
-import { nearestNames } from '../model/nearest.ts';
 import { formatSource } from '../model/source.ts';
-import type { Reason } from '../model/verdict.ts';
-import { formatPolicy } from '../policy/decision.ts';
 import { type Break, breakOf, type Classified, classify } from './classify.ts';
-import { formatEndpoint } from './endpoint.ts';
-import { deniedDirection, type Investigation } from './investigate.ts';
+import type { Investigation } from './investigate.ts';
+import { concernsPath, pathOf } from './path.ts';
+import { policyCause } from './policy-cause.ts';
 import type { Probed } from './probed.ts';
 import { repairOf } from './repair.ts';
+import { isRootOf } from './roots.ts';
 import { guesses } from './symptoms.ts';
 
 export interface CandidateInput {
@@ -95,7 +92,7 @@ function shownCause(world: World, input: CandidateInput, broken: Break): Cause |
   const classified = classify(world, broken);
   if (classified === undefined) return undefined;
   const { verdict } = input.investigation;
-  const stale = classified.id.startsWith('policy/');
+  const stale = classified.id.startsWith('policy/') && classified.id !== 'policy/snat-hides-source';
   // An agent refuses what the policies admit: its rules are not those of the policies.
   const id: CauseId = stale ? 'cni/agent-not-ready' : classified.id;
   const title = stale
@@ -138,44 +135,6 @@ const atPlace = ({ place, proof }: Classified, broken: Break): Break =>
         step: { ...broken.step, facts: { ...broken.step.facts, ...proof.facts, node: place.node } },
       };
 
-function policyCause(world: World, input: CandidateInput, broken: Break | undefined): Cause | undefined {
-  const { policy, flow, deniedByPolicy, verdict } = input.investigation;
-  const direction = deniedDirection(policy);
-  if (policy === undefined || direction === undefined) return undefined;
-  const decision = policy[direction];
-  const names = decision.isolatingPolicies.map(formatPolicy).join(', ');
-  const end = direction === 'egress' ? flow.src : flow.dst;
-  const pod =
-    direction === 'ingress'
-      ? (input.investigation.shown?.backend?.split(' ')[0] ?? formatEndpoint(end))
-      : formatEndpoint(end);
-  const id = policyCauseId(input, direction);
-  const nearest = decision.nearest === undefined ? '' : `; closest: ${decision.nearest.text}`;
-  return {
-    id,
-    title: `NetworkPolicy ${names} isolates ${pod} for ${direction} and no rule admits this flow${nearest}`,
-    // Where the packet is lost before any policy rule sees it, the denial is true but not what happens first.
-    score: deniedByPolicy !== undefined ? 0.95 : broken === undefined ? 0.5 : 0.6,
-    subject: {
-      kind: 'policy',
-      name: decision.nearest === undefined ? names : formatPolicy(decision.nearest.policy),
-    },
-    evidence: verdict.evidence.filter((e) => e.how !== 'probed'),
-    contradictedBy: broken === undefined ? ['no rule on the path enforces it'] : [],
-    repair: repairOf(id, world, broken, pod),
-  };
-}
-
-function policyCauseId(input: CandidateInput, direction: 'ingress' | 'egress'): CauseId {
-  const { policy, flow } = input.investigation;
-  if (direction === 'egress' && (input.isName || flow.dstPort === 53)) return 'dns/blocked-by-policy';
-  const nearest = policy?.[direction].nearest;
-  // A label key that the namespace does not have at all is a mistake; another value may be meant.
-  if (nearest?.missing === 'namespace-label' && nearest.absentLabel !== undefined)
-    return 'namespace/label-missing';
-  return direction === 'ingress' ? 'policy/denied-ingress' : 'policy/denied-egress';
-}
-
 /** A check's finding as a cause, if it concerns the path. */
 function findingCause(
   world: World,
@@ -186,7 +145,8 @@ function findingCause(
 ): Cause | undefined {
   const path = pathOf(world, input.investigation);
   if (!concernsPath(finding, path)) return undefined;
-  const explains = broken?.step.reason !== undefined && isRootOf(finding, broken, direct);
+  const explains =
+    broken?.step.reason !== undefined && isRootOf(finding, broken, direct, input.investigation.shown);
   const same =
     direct !== undefined && finding.cause === direct.id && sameSubject(finding.subject, direct.subject);
   // Where nothing is shown to be lost, a finding on the path is the best there is.
@@ -210,143 +170,3 @@ function findingCause(
 
 const unexplainedScore = (finding: Finding): number =>
   finding.severity === 'error' ? score.unexplained + 0.1 : score.unexplained;
-
-interface Path {
-  readonly nodes: ReadonlySet<string>;
-  readonly pods: ReadonlySet<string>;
-  readonly service?: string;
-}
-
-function pathOf(world: World, { flow, shown, verdict }: Investigation): Path {
-  const hops = shown === undefined ? [] : [...shown.trace.forward, ...shown.trace.back];
-  const ends = [flow.src, flow.dst];
-  const pods = new Set(hops.flatMap((hop) => (hop.pod === undefined ? [] : [hop.pod])));
-  for (const end of ends) if (end.kind === 'pod') pods.add(`${end.namespace}/${end.name}`);
-  for (const branch of verdict.branches) {
-    const name = branch.backend?.split(' ')[0];
-    if (name?.includes('/') === true) pods.add(name);
-  }
-  const nodes = new Set(hops.map((hop) => hop.node));
-  // A packet that goes astray never meets the node it is for.
-  for (const end of ends) {
-    const node = world.nodeFor(end.address);
-    if (node !== undefined) nodes.add(node);
-  }
-  return {
-    nodes,
-    pods,
-    ...(flow.dst.kind === 'service' ? { service: `${flow.dst.namespace}/${flow.dst.name}` } : {}),
-  };
-}
-
-function concernsPath(finding: Finding, path: Path): boolean {
-  return onPath(finding.subject, path) && finding.concerns.every((subject) => onPath(subject, path));
-}
-
-function onPath(subject: Subject, path: Path): boolean {
-  switch (subject.kind) {
-    case 'node':
-      return path.nodes.has(subject.name);
-    case 'device':
-      return path.nodes.has(subject.name.split('/')[0] ?? '');
-    case 'pod':
-      return path.pods.has(subject.name);
-    case 'service':
-      return path.service === subject.name;
-    case 'cluster':
-      return true;
-    // Policies speak through the policy engine, which knows whether they decide this flow.
-    case 'policy':
-    case 'namespace':
-      return false;
-  }
-}
-
-type Area = 'route' | 'tunnel' | 'neighbour' | 'filter' | 'size' | 'far-end' | 'service';
-
-const areas: Readonly<Partial<Record<Reason, Area>>> = {
-  'no-route': 'route',
-  'route-blackhole': 'route',
-  'wrong-next-hop': 'route',
-  'routing-loop': 'route',
-  'ttl-exceeded': 'route',
-  'rp-filter': 'route',
-  'wrong-host': 'route',
-  'device-down': 'tunnel',
-  'neighbour-unresolved': 'neighbour',
-  'neighbour-wrong-mac': 'neighbour',
-  'no-host-for-address': 'neighbour',
-  'fdb-missing': 'tunnel',
-  'fdb-wrong': 'tunnel',
-  'vtep-mac-mismatch': 'tunnel',
-  'tunnel-endpoint-missing': 'tunnel',
-  'tunnel-endpoint-down': 'tunnel',
-  'rule-drop': 'filter',
-  'rule-reject': 'filter',
-  'chain-policy-drop': 'filter',
-  'no-endpoints': 'service',
-  'service-rules-missing': 'service',
-  'not-listening': 'far-end',
-  'mtu-exceeded': 'size',
-  'fragment-lost': 'size',
-};
-
-/** Causes that make the state at which packets are lost, by the areas where that shows. */
-const roots: Readonly<Partial<Record<CauseId, readonly Area[]>>> = {
-  'cidr/duplicate-pod-cidr': ['route', 'tunnel', 'neighbour', 'far-end'],
-  'cidr/duplicate-pod-ip': ['route', 'neighbour', 'far-end'],
-  'cidr/overlaps-node-network': ['route', 'neighbour'],
-  'overlay/device-missing': ['route', 'neighbour', 'tunnel'],
-  'overlay/device-down': ['route', 'neighbour', 'tunnel'],
-  'overlay/wrong-interface': ['tunnel', 'neighbour'],
-  'service/selector-mismatch': ['service'],
-  'service/not-ready': ['service'],
-  'service/target-port-wrong': ['far-end', 'service'],
-  'mtu/too-large-for-overlay': ['size'],
-};
-
-function isRootOf(finding: Finding, broken: Break, direct: Cause | undefined): boolean {
-  const area = areas[broken.step.reason ?? 'unknown-state'];
-  if (area === undefined || finding.cause === direct?.id) return false;
-  if (roots[finding.cause]?.includes(area) !== true) return false;
-  // A path-MTU black hole is shown by the lost ICMP itself; the large device alone would have been survived.
-  if (area === 'size' && direct?.id === 'mtu/pmtud-blackhole') return false;
-  if (!finding.cause.startsWith('overlay/device')) return true;
-  const node = finding.subject.name.split('/')[0];
-  return node === broken.hop.node || node === broken.step.facts?.node;
-}
-
-/** A host name that the cluster's DNS does not know. */
-export function nameNotFound(world: World, flow: Flow, asked: readonly string[]): readonly Cause[] {
-  const name = flow.hostName ?? asked[0] ?? '';
-  const [first = ''] = name.split('.');
-  const elsewhere = orElse(world.snapshot.cluster.services, []).filter((s) => s.name === first);
-  const own = flow.src.kind === 'pod' ? flow.src.namespace : '';
-  const other = elsewhere.find((s) => s.namespace !== own);
-  const close = nearestNames(
-    name,
-    orElse(world.snapshot.cluster.services, []).map((s) => `${s.name}.${s.namespace}`),
-  );
-  const isShort = !name.includes('.') && other !== undefined;
-  return [
-    {
-      id: isShort ? 'namespace/short-name' : 'dns/name-wrong',
-      title: isShort
-        ? `"${name}" is looked for in namespace ${own}, but the Service is in ${other.namespace}`
-        : `no Service answers to "${name}"${close.length === 0 ? '' : `; there is ${close.join(', ')}`}`,
-      score: score.shown,
-      subject:
-        flow.src.kind === 'pod'
-          ? { kind: 'pod', name: formatEndpoint(flow.src) }
-          : { kind: 'cluster', name: 'dns' },
-      evidence: asked.map((fqdn) => ({
-        how: 'declared' as const,
-        statement: `${fqdn} is no Service of the cluster`,
-      })),
-      contradictedBy: [],
-      repair: elsewhere.map(
-        (s) => `call ${s.name}.${s.namespace}${s.namespace === own ? '' : '.svc.cluster.local'}`,
-      ),
-    },
-  ];
-}

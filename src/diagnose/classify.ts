@@ -3,10 +3,14 @@
  * few questions that one step alone does not answer.
  */
 
+import { closesHostFirewall } from '../checks/host-firewall.ts';
+import { shadowingRule } from '../checks/shadowing.ts';
 import type { World } from '../dataplane/world.ts';
+import type { Service } from '../model/cluster.ts';
 import type { CauseId, Subject } from '../model/finding.ts';
+import { orElse } from '../model/known.ts';
 import type { Branch, Hop, Reason, Step } from '../model/verdict.ts';
-import { parseAddress } from '../net/address.ts';
+import { formatAddress, parseAddress, sameAddress } from '../net/address.ts';
 
 /** The place where a branch breaks. */
 export interface Break {
@@ -37,8 +41,9 @@ export function breakOf(branch: Branch): Break | undefined {
 export function classify(world: World, broken: Break): Classified | undefined {
   const { step } = broken;
   if (step.reason === undefined || step.reason === 'unknown-state') return undefined;
-  const detour = detourOf(world, broken) ?? misdirected(broken);
-  if (detour !== undefined) return detour;
+  const elsewhere =
+    detourOf(world, broken) ?? misdirected(broken) ?? shadowed(world, broken) ?? hiddenSource(world, broken);
+  if (elsewhere !== undefined) return elsewhere;
   const rule = special[step.reason];
   const id = rule === undefined ? plain[step.reason] : rule(world, broken);
   if (id === undefined) return undefined;
@@ -83,16 +88,59 @@ function misdirected({ hops, hop, step }: Break): Classified | undefined {
 const isMisdirection = (step: Step): boolean =>
   step.kind === 'encap' && step.facts?.expectedRemote !== undefined;
 
+const routed: ReadonlySet<Reason> = new Set([
+  'no-route',
+  'route-blackhole',
+  'no-host-for-address',
+  'neighbour-unresolved',
+]);
+
+/** Lost where a rule of policy routing chose another table than the one that leads right. */
+function shadowed(world: World, { hop, step }: Break): Classified | undefined {
+  const netns = world.netns(hop.netns);
+  if (netns === undefined || step.reason === undefined || !routed.has(step.reason)) return undefined;
+  const { src, dst, mark } = hop.packet.inner?.packet ?? hop.packet;
+  const rule = shadowingRule(netns, { src, dst, mark, iif: hop.inDevice });
+  if (rule === undefined) return undefined;
+  const text = `routing rule ${rule.priority} takes the packet away from the main table, which has a route for it`;
+  return {
+    id: 'route/rule-shadows',
+    subject: { kind: 'node', name: hop.node },
+    title: `${hop.node}: ${text}; ${step.text}`,
+    place: hop,
+    proof: { kind: 'route', action: 'pass', text, sources: [rule.source], facts: step.facts ?? {} },
+  };
+}
+
+/** A policy agent refuses the packet under an address that its client never had: masqueraded on the way. */
+function hiddenSource(world: World, { hops, hop, step, direction }: Break): Classified | undefined {
+  if (direction === 'back' || step.kind !== 'filter' || !policyAgents.has(step.facts?.owner ?? ''))
+    return undefined;
+  const sent = hops[0]?.packet.src;
+  const seen = (hop.packet.inner?.packet ?? hop.packet).src;
+  if (sent === undefined || sameAddress(sent, seen)) return undefined;
+  const place = hops.find((h) =>
+    h.steps.some((s) => s.kind === 'nat' && s.action === 'rewrite' && h !== hops[0]),
+  );
+  const proof = place?.steps.findLast((s) => s.kind === 'nat' && s.action === 'rewrite');
+  if (place === undefined || proof === undefined || world.owners(sent)[0]?.pod === undefined)
+    return undefined;
+  return {
+    id: 'policy/snat-hides-source',
+    subject: { kind: 'node', name: place.node },
+    title: `${place.node} masquerades the packet: the policy sees ${formatAddress(seen)} instead of ${formatAddress(sent)}`,
+    place,
+    proof,
+  };
+}
+
 const plain: Readonly<Partial<Record<Reason, CauseId>>> = {
-  'no-route': 'route/missing',
   'route-blackhole': 'route/blackhole',
   'wrong-next-hop': 'route/wrong-next-hop',
   'ip-forward-off': 'route/ip-forward-off',
   'rp-filter': 'route/rp-filter',
-  'martian-source': 'route/asymmetric',
   'routing-loop': 'route/wrong-next-hop',
   'ttl-exceeded': 'route/wrong-next-hop',
-  'neighbour-wrong-mac': 'route/neighbour-failed',
   'hairpin-off': 'service/hairpin',
   'fdb-missing': 'overlay/fdb-missing',
   'fdb-wrong': 'overlay/fdb-wrong',
@@ -102,13 +150,20 @@ const plain: Readonly<Partial<Record<Reason, CauseId>>> = {
   'tunnel-parameters-differ': 'overlay/parameters-differ',
   'no-endpoints': 'service/no-endpoints',
   'fragment-lost': 'mtu/too-large-for-overlay',
-  'not-listening': 'app/not-listening',
   'loopback-only': 'app/loopback-only',
   'policy-ingress': 'policy/denied-ingress',
   'policy-egress': 'policy/denied-egress',
 };
 
-const special: Readonly<Partial<Record<Reason, (world: World, broken: Break) => CauseId>>> = {
+const special: Readonly<Partial<Record<Reason, (world: World, broken: Break) => CauseId | undefined>>> = {
+  'no-route': leaving,
+  'martian-source': (world, { hop }) =>
+    // A pod's own address comes back to it: its Service chose the pod itself, and nobody masqueraded.
+    hop.pod !== undefined && world.owners(hop.packet.src).some((owner) => owner.netnsId === hop.netns)
+      ? 'service/hairpin'
+      : 'route/asymmetric',
+  'not-listening': otherProtocol,
+  'neighbour-wrong-mac': wrongMac,
   'device-down': deviceDown,
   'device-missing': deviceDown,
   'neighbour-unresolved': astray,
@@ -118,8 +173,7 @@ const special: Readonly<Partial<Record<Reason, (world: World, broken: Break) => 
   'rule-drop': filtered,
   'rule-reject': filtered,
   'chain-policy-drop': filtered,
-  'service-rules-missing': (_world, { step }) =>
-    step.facts?.declared === 'no' ? 'service/target-port-wrong' : 'service/rules-missing',
+  'service-rules-missing': untranslated,
   'mtu-exceeded': tooLarge,
   'reply-untranslated': () => 'netfilter/bridge-nf-off',
 };
@@ -136,9 +190,68 @@ function deviceDown(_world: World, { step }: Break): CauseId {
   }
 }
 
-/** Nobody answers for the next hop: the route leads to the wrong place, or the neighbour is off. */
-function astray(world: World, broken: Break): CauseId {
-  return leadsAway(world, broken.hop) ? 'route/wrong-next-hop' : 'route/neighbour-failed';
+/** No route at all, only the default one, or one whose next hop is no node's. */
+function leaving(world: World, { hop }: Break): CauseId | undefined {
+  const route = hop.steps.findLast((s) => s.kind === 'route' && s.facts?.gateway !== undefined);
+  const gateway = parseAddress(route?.facts?.gateway ?? '');
+  const home = world.nodeFor((hop.packet.inner?.packet ?? hop.packet).dst);
+  if (gateway === undefined || route?.facts?.prefix?.endsWith('/0') !== false) return 'route/missing';
+  // A node whose state is not known may well have that MAC.
+  if (home !== undefined && world.netns(home) === undefined) return undefined;
+  return world.nodeFor(gateway) === home ? 'route/neighbour-failed' : 'route/wrong-next-hop';
+}
+
+/** The frame has the pod's own MAC and no bridge port leads there: the wire is gone, not the entry wrong. */
+function wrongMac(world: World, { hop, step }: Break): CauseId {
+  const { dst } = hop.packet.inner?.packet ?? hop.packet;
+  const owner = world.owners(dst)[0];
+  const netns = owner?.pod === undefined || owner.node !== hop.node ? undefined : world.netns(owner.netnsId);
+  const own = netns === undefined ? [] : [...world.devices(netns).values()];
+  return own.some(({ mac }) => mac !== undefined && mac === step.facts?.mac)
+    ? 'cni/pod-not-wired'
+    : 'route/neighbour-failed';
+}
+
+/** A server that speaks the other transport on this port: the client asks in the wrong one. */
+function otherProtocol(world: World, { hop }: Break): CauseId {
+  const { protocol, dstPort } = hop.packet;
+  const sockets = world.netns(hop.netns)?.sockets;
+  const others = sockets?.state === 'known' ? sockets.value : [];
+  return others.some((socket) => socket.port === dstPort && socket.protocol !== protocol) &&
+    !others.some((socket) => socket.port === dstPort && socket.protocol === protocol)
+    ? 'app/wrong-protocol'
+    : 'app/not-listening';
+}
+
+/** Not translated: the Service has no such port, is meant to stay on its node, or its rules are gone. */
+function untranslated(world: World, { step, hop }: Break): CauseId {
+  if (step.facts?.declared === 'no') return 'service/target-port-wrong';
+  const service = world.service(hop.packet.dst);
+  return service?.internalTrafficPolicy === 'Local' && !hasLocalEndpoint(world, service, hop.node)
+    ? 'service/affinity-or-traffic-policy'
+    : 'service/rules-missing';
+}
+
+const hasLocalEndpoint = (world: World, { namespace, name }: Service, node: string): boolean =>
+  orElse(world.snapshot.cluster.endpointSlices, []).some(
+    (slice) =>
+      slice.namespace === namespace &&
+      slice.service === name &&
+      slice.endpoints.some((endpoint) => endpoint.ready && endpoint.node === node),
+  );
+
+/** Nobody answers for the next hop: the route leads to the wrong place, the pod is not wired, or the neighbour is off. */
+function astray(world: World, { hop, step }: Break): CauseId {
+  if (leadsAway(world, hop)) return 'route/wrong-next-hop';
+  const { dst } = hop.packet.inner?.packet ?? hop.packet;
+  const owner = world.owners(dst)[0];
+  if (owner?.pod === undefined || hop.pod !== undefined) return 'route/neighbour-failed';
+  const route = hop.steps.findLast((s) => s.kind === 'route');
+  // On-link for another node's pods: a network of this node's own covers theirs.
+  if (owner.node !== hop.node)
+    return route?.facts?.gateway === undefined ? 'route/wrong-next-hop' : 'route/neighbour-failed';
+  // A dead or wrong entry is the neighbour's; a pod's own frames that find no port are the wiring's.
+  return step.facts?.state === undefined ? 'cni/pod-not-wired' : 'route/neighbour-failed';
 }
 
 /** The last routed gateway belongs to another node than the one that has the destination. */
@@ -162,15 +275,23 @@ function tooLarge(_world: World, { step, hop }: Break): CauseId {
 }
 
 /** A rule or policy that drops: what it drops and who wrote it tell the causes apart. */
-function filtered(_world: World, { step, hop, direction }: Break): CauseId {
+function filtered(world: World, { step, hop, direction }: Break): CauseId {
   const { hook, owner, chain } = step.facts ?? {};
   if (hop.packet.inner !== undefined) return 'overlay/port-blocked';
   if (owner === 'kube-proxy' && step.facts?.comment?.includes('has no endpoints') === true)
     return 'service/no-endpoints';
+  if (owner === 'kube-proxy' && step.facts?.comment?.includes('has no local endpoints') === true)
+    return 'service/affinity-or-traffic-policy';
   // A policy agent's rule: which policy, and whether it means it, the policy engine says.
   if (policyAgents.has(owner ?? ''))
     return direction === 'forward' ? 'policy/denied-ingress' : 'policy/denied-egress';
   if (hostFirewalls.has(owner ?? '')) return 'firewall/node-rule';
+  if (
+    hook === 'forward' &&
+    chain === 'FORWARD' &&
+    closesHostFirewall(world.netns(hop.netns)?.rulesets, step.facts?.rule)
+  )
+    return 'firewall/node-rule';
   if (hook === 'forward' && (step.reason === 'chain-policy-drop' || dropsEverything(step)))
     return 'netfilter/forward-drop';
   if (step.reason === 'chain-policy-drop') return 'firewall/node-rule';

@@ -1,13 +1,14 @@
 /** From evidence to ranked causes for one flow. */
 import { World } from '../dataplane/world.ts';
 import type { Diagnosis } from '../model/diagnosis.ts';
-import type { Finding } from '../model/finding.ts';
+import type { Cause, Finding } from '../model/finding.ts';
 import type { Flow } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Verdict } from '../model/verdict.ts';
-import { candidates, nameNotFound } from './candidates.ts';
+import { candidates } from './candidates.ts';
 import { dnsFlow, type Investigation, investigate } from './investigate.ts';
+import { nameNotFound, wrongNameserver } from './name-cause.ts';
 import type { Probed } from './probed.ts';
 
 export interface DiagnoseInput {
@@ -25,6 +26,8 @@ export function diagnose(input: DiagnoseInput): Diagnosis {
   if (input.notFound !== undefined) return unresolvable(world, input, input.notFound);
   const main = investigate(world, input.flow);
   const dns = input.flow.hostName === undefined ? undefined : askName(world, input.flow);
+  const misled = wrongNameserver(world, input.flow);
+  if (misled !== undefined && input.probed?.answer !== 'reachable') return nameless(input, main, misled);
   // A flow by name fails with its name: the query is its first leg.
   const decisive = dns !== undefined && dns.verdict.answer === 'unreachable' ? dns : main;
   const settled = settle(decisive.verdict, input.probed, decisive === dns);
@@ -46,6 +49,20 @@ export function diagnose(input: DiagnoseInput): Diagnosis {
     durationMs: input.durationMs,
   };
 }
+
+/** The pod asks a nameserver that cannot know the cluster's names: the flow ends before its first packet. */
+const nameless = (input: DiagnoseInput, { verdict }: Investigation, cause: Cause): Diagnosis => ({
+  verdict: {
+    ...verdict,
+    answer: 'unreachable',
+    disposition: 'name-not-found',
+    evidence: [...cause.evidence, ...(input.probed?.evidence ?? [])],
+  },
+  causes: [cause],
+  gaps: mergeGaps(verdict.gaps, input.snapshot, input.flow),
+  probes: input.probed?.results ?? [],
+  durationMs: input.durationMs,
+});
 
 function askName(world: World, flow: Flow): Investigation | undefined {
   const query = dnsFlow(world, flow);

@@ -13,6 +13,7 @@ import { formatPolicy, type PolicyDecision } from '../policy/decision.ts';
 import { decide } from '../policy/reference.ts';
 import { breakOf, policyAgents } from './classify.ts';
 import { endpointAt, netnsIdOf } from './endpoint.ts';
+import { resolverOf } from './resolver.ts';
 
 export interface Investigation {
   readonly flow: Flow;
@@ -194,10 +195,9 @@ function policyEvidence(policy: PolicyDecision | undefined): Evidence[] {
 
 /** The flow's own DNS query: the source asking its first nameserver. Undefined where the resolver is not known. */
 export function dnsFlow(world: World, flow: Flow): Flow | undefined {
-  const netnsId = netnsIdOf(world.snapshot, flow.src);
-  const netns = netnsId === undefined ? undefined : world.netns(netnsId);
-  if (netns === undefined || netns.resolver.state === 'unknown') return undefined;
-  const server = orElse(netns.resolver, { nameservers: [], search: [], ndots: 1 }).nameservers[0];
+  const [server] = orElse(resolverOf(world.snapshot, flow.src), noResolver).nameservers;
   if (server === undefined) return undefined;
   return { src: flow.src, dst: endpointAt(world.snapshot, server), protocol: 'udp', dstPort: 53 };
 }
+
+const noResolver = { nameservers: [], search: [], ndots: 1 };

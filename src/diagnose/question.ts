@@ -2,9 +2,10 @@
 import type { ServicePort } from '../model/cluster.ts';
 import { PodpathError } from '../model/errors.ts';
 import type { Endpoint, Flow, FlowProtocol } from '../model/flow.ts';
-import { known, orElse, unknown } from '../model/known.ts';
+import { orElse } from '../model/known.ts';
 import type { Snapshot } from '../model/snapshot.ts';
-import { formatEndpoint, netnsIdOf, type Resolved, resolveEndpoint, splitTarget } from './endpoint.ts';
+import { formatEndpoint, type Resolved, resolveEndpoint, splitTarget } from './endpoint.ts';
+import { resolverOf } from './resolver.ts';
 
 export interface Question {
   readonly src: string;
@@ -50,31 +51,6 @@ export function askedFlows(snapshot: Snapshot, question: Question): AskedFlows {
   const [head, ...rest] = flows.slice(0, maxPairs);
   if (head === undefined) throw new TypeError('a destination resolves to at least one endpoint');
   return { flows: [head, ...rest], leftOut: Math.max(0, flows.length - maxPairs) };
-}
-
-function resolverOf(snapshot: Snapshot, src: Endpoint) {
-  const netns = snapshot.netns.get(netnsIdOf(snapshot, src) ?? '');
-  if (netns === undefined)
-    return (
-      declaredResolver(snapshot, src) ??
-      unknown(`the network namespace of ${formatEndpoint(src)} was not recorded`)
-    );
-  if (netns.resolver.state === 'known') return netns.resolver;
-  return declaredResolver(snapshot, src) ?? netns.resolver;
-}
-
-/** What the kubelet writes for dnsPolicy ClusterFirst, where the pod's own file was not collected. */
-function declaredResolver(snapshot: Snapshot, src: Endpoint) {
-  if (src.kind !== 'pod') return undefined;
-  const pod = orElse(snapshot.cluster.pods, []).find(
-    (p) => p.namespace === src.namespace && p.name === src.name,
-  );
-  const dns = orElse(snapshot.cluster.services, []).find(
-    (s) => s.namespace === 'kube-system' && s.name === 'kube-dns',
-  );
-  if (pod?.dnsPolicy !== 'ClusterFirst' || dns === undefined) return undefined;
-  const search = [`${src.namespace}.svc.cluster.local`, 'svc.cluster.local', 'cluster.local'];
-  return known({ nameservers: dns.clusterIps, search, ndots: 5 });
 }
 
 function makeFlow(

@@ -36,6 +36,12 @@ export interface Pod {
   /** The controlling owner, `{kind: 'ReplicaSet', name}`. */
   readonly owner?: { readonly kind: string; readonly name: string };
   readonly dnsPolicy: string;
+  /** spec.dnsConfig: what is added to the policy's resolver, or all of it with policy None. */
+  readonly dnsConfig?: {
+    readonly nameservers: readonly Address[];
+    readonly searches: readonly string[];
+    readonly ndots?: number;
+  };
 }
 
 export interface Container {

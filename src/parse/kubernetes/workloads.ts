@@ -38,6 +38,21 @@ export function readPod(item: JsonObject): Pod {
     containers: readContainers(spec, status),
     ...(owned === undefined ? {} : { owner: owned }),
     dnsPolicy: stringOr(spec.dnsPolicy, 'spec.dnsPolicy', 'ClusterFirst'),
+    ...(spec.dnsConfig === undefined ? {} : { dnsConfig: readDnsConfig(spec.dnsConfig) }),
+  };
+}
+
+function readDnsConfig(value: unknown): NonNullable<Pod['dnsConfig']> {
+  const config = objectOrEmpty(value, 'spec.dnsConfig');
+  const options = eachObject(config.options, 'spec.dnsConfig.options', (item, field) => ({
+    name: string(item.name, `${field}.name`),
+    value: Number(stringOr(item.value, `${field}.value`, '')),
+  }));
+  const ndots = options.find(({ name }) => name === 'ndots')?.value;
+  return {
+    nameservers: each(config.nameservers, 'spec.dnsConfig.nameservers', address),
+    searches: each(config.searches, 'spec.dnsConfig.searches', string),
+    ...(ndots === undefined || !Number.isInteger(ndots) ? {} : { ndots }),
   };
 }
 
