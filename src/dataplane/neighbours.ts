@@ -1,0 +1,228 @@
+/** Who has an address on a segment: the neighbour table, and where that is silent, ARP as the other stations would answer it. */
+import type { Device, Neighbour } from '../model/netns.ts';
+import { type Address, formatAddress, sameAddress } from '../net/address.ts';
+import { contains, formatPrefix } from '../net/prefix.ts';
+import { type Cursor, cannotTell, lose, pass, type Stage } from './cursor.ts';
+import { isLocal, lookupRoute, sysctl, sysctlDevice } from './routing.ts';
+import { isNic, type Port, type World } from './world.ts';
+
+export type Resolved = { readonly cursor: Cursor; readonly mac: string } | Stage;
+
+export function resolveNeighbour(
+  world: World,
+  cursor: Cursor,
+  device: Device,
+  nextHop: Address,
+): readonly Resolved[] {
+  const { netns } = cursor;
+  if (netns.neighbours.state === 'unknown' && device.kind !== 'vxlan') {
+    // A live kernel would ask the network; so does the walk.
+    return askNetwork(world, cursor, device, nextHop, undefined);
+  }
+  const entries = netns.neighbours.state === 'known' ? netns.neighbours.value : [];
+  const entry = entries.find((n) => n.device === device.name && !n.proxy && sameAddress(n.address, nextHop));
+  if (entry?.mac !== undefined && !isDead(entry)) {
+    const text = `${formatAddress(nextHop)} is at ${entry.mac}`;
+    return [{ mac: entry.mac, cursor: pass(cursor, 'neighbour', text, { sources: [entry.source] }) }];
+  }
+  if (device.kind === 'vxlan') {
+    if (netns.neighbours.state === 'unknown') {
+      const text = `neighbours of ${netns.id} are not known: ${netns.neighbours.why}`;
+      return [cannotTell(cursor, 'neighbour', text, { facts: { what: `neighbours of ${netns.id}` } })];
+    }
+    return [unresolved(cursor, device, nextHop, entry)];
+  }
+  return askNetwork(world, cursor, device, nextHop, entry);
+}
+
+const isDead = (entry: Neighbour | undefined): boolean =>
+  entry !== undefined && (entry.states.includes('FAILED') || entry.states.includes('INCOMPLETE'));
+
+function unresolved(cursor: Cursor, device: Device, nextHop: Address, entry: Neighbour | undefined): Stage {
+  const state = entry?.states.join(',') ?? 'no entry';
+  return lose(
+    cursor,
+    'neighbour',
+    'neighbour-unresolved',
+    `no link-layer address for ${formatAddress(nextHop)} on ${device.name} (${state})`,
+    {
+      facts: { nextHop: formatAddress(nextHop), device: device.name, deviceKind: device.kind, state },
+      sources: entry === undefined ? [] : [entry.source],
+    },
+  );
+}
+
+/**
+ * ARP or neighbour discovery on the device's segment, answered from what the snapshot shows of the other stations. Where
+ * several answer, chance decides whose answer is kept.
+ */
+function askNetwork(
+  world: World,
+  cursor: Cursor,
+  device: Device,
+  nextHop: Address,
+  entry: Neighbour | undefined,
+): readonly Resolved[] {
+  const stations = stationsOn(world, { netns: cursor.netns, device });
+  const asker = askersAddress(cursor, device);
+  const answers = new Map<string, string>();
+  for (const station of stations) {
+    const { mac } = station.device;
+    if (mac === undefined || !station.device.up || answers.has(mac)) continue;
+    const how = answersFor(world, station, nextHop, asker);
+    if (how !== undefined) answers.set(mac, `${station.netns.id} ${station.device.name} ${how}`);
+  }
+  if (answers.size > 0)
+    return [...answers].map(([mac, who]) => ({
+      mac,
+      cursor: {
+        ...pass(cursor, 'neighbour', `${formatAddress(nextHop)} is at ${mac}: ${who}`),
+        share: cursor.share / answers.size,
+      },
+    }));
+  return [noAnswer(world, cursor, device, nextHop, entry, stations)];
+}
+
+function noAnswer(
+  world: World,
+  cursor: Cursor,
+  device: Device,
+  nextHop: Address,
+  entry: Neighbour | undefined,
+  stations: readonly Port[],
+): Stage {
+  if (stations.some((station) => station.netns.devices.state === 'unknown')) {
+    return cannotTell(
+      cursor,
+      'neighbour',
+      `who has ${formatAddress(nextHop)} on ${device.name} cannot be told`,
+      {
+        facts: { what: `devices on the segment of ${cursor.netns.id} ${device.name}` },
+      },
+    );
+  }
+  const owner = world.owners(nextHop)[0];
+  if (owner !== undefined && world.netns(owner.netnsId) === undefined) {
+    return cannotTell(
+      cursor,
+      'neighbour',
+      `the network namespace of ${owner.netnsId}, which should answer for ${formatAddress(nextHop)}, was not recorded`,
+      { facts: { what: `network namespace ${owner.netnsId}` } },
+    );
+  }
+  const leaves = isNic(device) && world.peer({ netns: cursor.netns, device }) === undefined;
+  if (leaves && owner === undefined && !isDead(entry)) {
+    const astray = leavesCluster(world, cursor, device, formatAddress(nextHop));
+    if (astray !== undefined) return astray;
+    return cannotTell(
+      cursor,
+      'neighbour',
+      `the packet leaves by ${device.name} towards ${formatAddress(nextHop)}, which is no node of the cluster`,
+      { facts: { what: `the network beyond ${formatAddress(nextHop)}`, left: formatAddress(nextHop) } },
+    );
+  }
+  if (isDead(entry)) return unresolved(cursor, device, nextHop, entry);
+  return lose(
+    cursor,
+    'neighbour',
+    'no-host-for-address',
+    `nobody on ${device.name} has ${formatAddress(nextHop)}`,
+    { facts: { nextHop: formatAddress(nextHop), device: device.name, deviceKind: device.kind } },
+  );
+}
+
+/** arp_solicit(): the packet's source where it is the asker's own, else an address of the device. */
+function askersAddress(cursor: Cursor, device: Device): Address | undefined {
+  const { netns, packet } = cursor;
+  if (isLocal(netns, packet.src) === true) return packet.src;
+  return device.addresses.find((own) => own.address.family === packet.src.family)?.address;
+}
+
+/** arp_process(): whether the station answers a question for the address, and as what. */
+function answersFor(
+  world: World,
+  station: Port,
+  wanted: Address,
+  asker: Address | undefined,
+): string | undefined {
+  if (wanted.family === 6) return world.carries(station.netns, wanted) ? 'has it' : undefined;
+  // A reverse-path filter may refuse the question, but the station's own questions teach its address as well: the packet
+  // itself is judged where it arrives.
+  if (isLocal(station.netns, wanted) === true) {
+    if (!ignoresArp(world, station, wanted)) return 'has it';
+    return undefined;
+  }
+  return proxies(station, wanted, asker) ? 'answers for it (proxy_arp)' : undefined;
+}
+
+const arpSetting = (station: Port, key: string): number => {
+  const get = (device: string) =>
+    Number(sysctl(station.netns, `net.ipv4.conf.${sysctlDevice(device)}.${key}`) ?? 0);
+  return Math.max(get('all'), get(station.device.name));
+};
+
+/** arp_ignore(): 1 answers only for addresses of the asked device, 2 also wants the asker in their network, 8 never. */
+function ignoresArp(world: World, station: Port, wanted: Address): boolean {
+  const mode = arpSetting(station, 'arp_ignore');
+  if (mode === 0) return false;
+  const own = world.device(station.netns, station.device.name)?.addresses ?? [];
+  return mode === 8 || !own.some((entry) => sameAddress(entry.address, wanted));
+}
+
+/** arp_fwd_proxy(): only a device with proxy_arp that forwards, for what is routed out of another device. */
+function proxies(station: Port, wanted: Address, asker: Address | undefined): boolean {
+  if (arpSetting(station, 'proxy_arp') === 0) return false;
+  const { netns, device } = station;
+  if (sysctl(netns, `net.ipv4.conf.${sysctlDevice(device.name)}.forwarding`) === '0') return false;
+  const routed = lookupRoute(netns, { dst: wanted, src: asker, iif: device.name });
+  if (routed.state === 'unknown') return true;
+  return routed.state === 'found' && routed.route.type === 'unicast' && routed.nexthop.device !== device.name;
+}
+
+/** Devices that a broadcast sent on `port` reaches. */
+function stationsOn(world: World, port: Port): readonly Port[] {
+  if (port.device.kind === 'bridge') return behindBridge(world, port, undefined);
+  const peer = world.peer(port);
+  if (peer !== undefined) return acrossCable(world, peer);
+  return isNic(port.device) ? world.underlayStations(port.netns) : [];
+}
+
+/** The far end of a veth: itself, or, where it is a bridge port, the bridge and all that is behind its other ports. */
+function acrossCable(world: World, peer: Port): readonly Port[] {
+  if (peer.device.master === undefined) return [peer];
+  const bridge = world.device(peer.netns, peer.device.master);
+  if (bridge === undefined) return [];
+  const bridgePort = { netns: peer.netns, device: bridge };
+  return [bridgePort, ...behindBridge(world, bridgePort, peer.device.name)];
+}
+
+function behindBridge(world: World, bridge: Port, except: string | undefined): readonly Port[] {
+  const stations: Port[] = [];
+  for (const device of world.devices(bridge.netns).values()) {
+    if (device.master !== bridge.device.name || device.name === except || !device.up) continue;
+    const peer = world.peer({ netns: bridge.netns, device });
+    if (peer !== undefined) stations.push(peer);
+  }
+  return stations;
+}
+
+/** A packet for a pod that leaves the cluster although the nodes route pods themselves: the specific route is missing. */
+export function leavesCluster(world: World, cursor: Cursor, device: Device, to: string): Stage | undefined {
+  const { packet, netns } = cursor;
+  const home = world.owners(packet.dst)[0];
+  if (home?.pod === undefined || home.node === netns.node || !world.routesOnNodes(packet.dst.family))
+    return undefined;
+  const cidr = world.node(home.node)?.podCidrs.find((c) => contains(c, packet.dst));
+  const what = cidr === undefined ? formatAddress(packet.dst) : `${formatPrefix(cidr)} (${home.node})`;
+  const route = cursor.steps.findLast((s) => s.kind === 'route');
+  return lose(
+    cursor,
+    'route',
+    'no-route',
+    `${netns.node} has no route to ${what}: packets leave the cluster by ${device.name} to ${to}`,
+    {
+      facts: { destination: formatAddress(packet.dst), owner: home.node },
+      ...(route?.sources === undefined ? {} : { sources: route.sources }),
+    },
+  );
+}
