@@ -4,6 +4,7 @@ import type { FdbEntry } from '../model/netns.ts';
 import { formatAddress, sameAddress } from '../net/address.ts';
 import { type CheckContext, defineCheck, deviceSubject, nodeSubject, observed } from './check.ts';
 import { endpointAddresses, neighboursOf, type Vtep, vteps } from './vteps.ts';
+import { announcedAddress } from './wrong-interface.ts';
 
 /** The entry for every MAC that has none of its own (flood). */
 const defaultMac = '00:00:00:00:00:00';
@@ -25,7 +26,7 @@ export const fdb = defineCheck({
 });
 
 function checkPair(
-  { world }: CheckContext,
+  context: CheckContext,
   from: Vtep,
   to: Vtep,
   entries: readonly FdbEntry[],
@@ -58,7 +59,10 @@ function checkPair(
   const entry = found[0];
   const remote = entry?.remote;
   if (entry === undefined || remote === undefined) return [];
-  const owner = world.nodeFor(remote);
+  // Peers follow what the node announces: then the announcement is the cause (wrong-interface).
+  const announced = announcedAddress(context, to.view);
+  if (announced !== undefined && sameAddress(announced, remote)) return [];
+  const owner = context.world.nodeFor(remote);
   return [
     {
       ...base,

@@ -26,6 +26,7 @@ import { services } from './services.ts';
 import { tunnelDevice } from './tunnel-device.ts';
 import { tunnelPortFirewall } from './tunnel-port-firewall.ts';
 import { vtepMac } from './vtep-mac.ts';
+import { wrongInterface } from './wrong-interface.ts';
 
 export const checks: readonly Check[] = [
   nodes,
@@ -33,6 +34,7 @@ export const checks: readonly Check[] = [
   podCidr,
   podWiring,
   tunnelDevice,
+  wrongInterface,
   tunnelPortFirewall,
   vtepMac,
   fdb,

@@ -23,6 +23,8 @@ export interface Cni {
   readonly usesNodePodCidrs: boolean;
   /** True if pod packets bypass the kernel's routes and rules (eBPF), so that those prove nothing. */
   readonly bypassesKernelRoutes: boolean;
+  /** The node address that peers are told to send tunnel packets to, as text. */
+  readonly announcedAddress?: (annotations: Readonly<Record<string, string>>) => string | undefined;
   /** MAC address of a node's tunnel device as its Node object announces it. */
   readonly announcedMac?: (annotations: Readonly<Record<string, string>>) => string | undefined;
 }

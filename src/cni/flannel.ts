@@ -42,6 +42,7 @@ export const flannel = defineCni({
   isAgent: (pod) => pod.hostNetwork && (pod.labels.app === 'flannel' || pod.labels['k8s-app'] === 'flannel'),
   usesNodePodCidrs: true,
   bypassesKernelRoutes: false,
+  announcedAddress: (annotations) => annotations[annotation('public-ip')],
   announcedMac: (annotations) => {
     const mac = readJsonObject(annotations[annotation('backend-data')])?.VtepMAC;
     return typeof mac === 'string' ? parseMac(mac) : undefined;

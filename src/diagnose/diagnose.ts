@@ -2,14 +2,17 @@
 import { World } from '../dataplane/world.ts';
 import type { Diagnosis } from '../model/diagnosis.ts';
 import type { Cause, Finding } from '../model/finding.ts';
-import type { Flow } from '../model/flow.ts';
+import type { Endpoint, Flow } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Verdict } from '../model/verdict.ts';
+import { formatPolicy } from '../policy/decision.ts';
 import { candidates } from './candidates.ts';
-import { dnsFlow, type Investigation, investigate } from './investigate.ts';
+import { formatEndpoint } from './endpoint.ts';
+import { deniedDirection, dnsFlow, type Investigation, investigate, policyEvidence } from './investigate.ts';
 import { nameNotFound, wrongNameserver } from './name-cause.ts';
 import type { Probed } from './probed.ts';
+import { repairOf } from './repair.ts';
 
 export interface DiagnoseInput {
   readonly snapshot: Snapshot;
@@ -30,10 +33,11 @@ export function diagnose(input: DiagnoseInput): Diagnosis {
   if (misled !== undefined && input.probed?.answer !== 'reachable') return nameless(input, main, misled);
   // A flow by name fails with its name: the query is its first leg.
   const decisive = dns !== undefined && dns.verdict.answer === 'unreachable' ? dns : main;
-  const settled = settle(decisive.verdict, input.probed, decisive === dns);
+  const stale = staleEntry(input);
+  const settled = stuck(settle(decisive.verdict, input.probed, decisive === dns), stale);
   const causes =
     settled.answer === 'reachable'
-      ? []
+      ? unenforced(world, main, input.probed)
       : candidates(world, {
           investigation: { ...decisive, verdict: settled },
           findings: input.findings,
@@ -48,6 +52,49 @@ export function diagnose(input: DiagnoseInput): Diagnosis {
     probes: input.probed?.results ?? [],
     durationMs: input.durationMs,
   };
+}
+
+/** A finding that this client's UDP connection still leads to a server that is gone, unless a probe was answered. */
+const staleEntry = ({ flow, findings, probed }: DiagnoseInput): Finding | undefined =>
+  flow.protocol !== 'udp' || probed?.answer === 'reachable'
+    ? undefined
+    : findings.find(
+        ({ cause, concerns }) =>
+          cause === 'conntrack/stale-entry' &&
+          [flow.src, flow.dst].every((end) => concerns.some(({ name }) => name === objectName(end))),
+      );
+
+/** As findings name pods and Services. */
+const objectName = (end: Endpoint): string =>
+  'namespace' in end ? `${end.namespace}/${end.name}` : formatEndpoint(end);
+
+/** New connections would pass; the one in use does not. */
+const stuck = (verdict: Verdict, stale: Finding | undefined): Verdict =>
+  stale === undefined || verdict.answer === 'unreachable'
+    ? verdict
+    : { ...verdict, answer: 'unreachable', disposition: 'insufficient-info' };
+
+/** Real packets pass what the policies deny: reachable, but nobody meant it to be. */
+function unenforced(
+  world: World,
+  { policy, flow }: Investigation,
+  probed: Probed | undefined,
+): readonly Cause[] {
+  const direction = deniedDirection(policy);
+  if (policy === undefined || direction === undefined || probed?.answer !== 'reachable') return [];
+  const names = policy[direction].isolatingPolicies.map(formatPolicy).join(', ');
+  const end = formatEndpoint(direction === 'egress' ? flow.src : flow.dst);
+  return [
+    {
+      id: 'policy/not-enforced',
+      title: `NetworkPolicy ${names} denies this flow at ${end} (${direction}), and nobody enforces it: real packets pass`,
+      score: 0.9,
+      subject: { kind: 'policy', name: names },
+      evidence: [...policyEvidence(policy), { how: 'probed', statement: probed.because }],
+      contradictedBy: [],
+      repair: repairOf('policy/not-enforced', world, undefined, names),
+    },
+  ];
 }
 
 /** The pod asks a nameserver that cannot know the cluster's names: the flow ends before its first packet. */

@@ -108,6 +108,14 @@ const advice: Readonly<Partial<Record<CauseId, Advice>>> = {
   'dns/blocked-by-policy': () => [
     'add an egress rule: to namespaceSelector kubernetes.io/metadata.name=kube-system, podSelector k8s-app=kube-dns, ports 53/UDP and 53/TCP',
   ],
+  'policy/not-enforced': () => [
+    'run an agent that enforces NetworkPolicies on every node, or find out why the one there is does not',
+  ],
+  'dns/pod-config-wrong': () => ['set dnsPolicy ClusterFirst, correct dnsConfig, and recreate the pod'],
+  'route/rule-shadows': (_world, broken, subject) => [
+    `on ${nodeOf(broken, subject)}: ip rule show; delete the rule named above, or put the pod network before it`,
+  ],
+  'app/wrong-protocol': () => ['ask over the transport that the server speaks; set protocol in the Service'],
   'namespace/label-missing': () => [
     'select the namespace by kubernetes.io/metadata.name, which the API server sets on every namespace; or add the label',
   ],
