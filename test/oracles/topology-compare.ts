@@ -52,7 +52,7 @@ export async function inflictAll(lab: Lab, damage: Damage): Promise<Damage> {
   return [...done, ...servers];
 }
 
-export const forget = (lab: Lab): Promise<unknown> =>
+const forget = (lab: Lab): Promise<unknown> =>
   inEvery(
     lab,
     'ip -4 neigh flush all; ip -6 neigh flush all; conntrack -F; ip route flush cache; ip -6 route flush cache',

@@ -48,9 +48,9 @@ interface Draw {
 }
 
 /** Pods that the flows start or end at. */
-export const takingPart = ['ops/toolbox-1', 'shop/web-2', 'shop/api-1', 'shop/api-2', 'shop/db-1'];
+const takingPart = ['ops/toolbox-1', 'shop/web-2', 'shop/api-1', 'shop/api-2', 'shop/db-1'];
 
-export const podName = (pod: LabPod): string => `${pod.namespace}/${pod.name}`;
+const podName = (pod: LabPod): string => `${pod.namespace}/${pod.name}`;
 
 export function drawDamage(state: LabState, random: () => number): Damage {
   const one = <T>(list: readonly T[]): T => {
