@@ -212,6 +212,8 @@ export function leavesCluster(world: World, cursor: Cursor, device: Device, to: 
   const home = world.owners(packet.dst)[0];
   if (home?.pod === undefined || home.node === netns.node || !world.routesOnNodes(packet.dst.family))
     return undefined;
+  // Of a node that was not recorded nobody knows the MAC: the packet may well be on its way there.
+  if (world.netns(home.node) === undefined) return undefined;
   const cidr = world.node(home.node)?.podCidrs.find((c) => contains(c, packet.dst));
   const what = cidr === undefined ? formatAddress(packet.dst) : `${formatPrefix(cidr)} (${home.node})`;
   const route = cursor.steps.findLast((s) => s.kind === 'route');

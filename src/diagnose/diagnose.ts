@@ -5,14 +5,13 @@ import type { Cause, Finding } from '../model/finding.ts';
 import type { Endpoint, Flow } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
 import type { Snapshot } from '../model/snapshot.ts';
-import type { Verdict } from '../model/verdict.ts';
+import type { Answer, Verdict } from '../model/verdict.ts';
 import { formatPolicy } from '../policy/decision.ts';
 import { candidates } from './candidates.ts';
 import { formatEndpoint } from './endpoint.ts';
-import { deniedDirection, dnsFlow, type Investigation, investigate, policyEvidence } from './investigate.ts';
+import { deniedDirection, dnsFlow, type Investigation, investigate } from './investigate.ts';
 import { nameNotFound, wrongNameserver } from './name-cause.ts';
 import type { Probed } from './probed.ts';
-import { repairOf } from './repair.ts';
 
 export interface DiagnoseInput {
   readonly snapshot: Snapshot;
@@ -37,7 +36,7 @@ export function diagnose(input: DiagnoseInput): Diagnosis {
   const settled = stuck(settle(decisive.verdict, input.probed, decisive === dns), stale);
   const causes =
     settled.answer === 'reachable'
-      ? unenforced(world, main, input.probed)
+      ? []
       : candidates(world, {
           investigation: { ...decisive, verdict: settled },
           findings: input.findings,
@@ -45,9 +44,11 @@ export function diagnose(input: DiagnoseInput): Diagnosis {
           ...(input.probed === undefined ? {} : { probed: input.probed }),
         });
   const verdict: Verdict = { ...settled, flow: input.flow };
+  const remarks = unenforced(main, settled.answer, input.probed);
   return {
     verdict,
     causes,
+    ...(remarks.length === 0 ? {} : { remarks }),
     gaps: mergeGaps(verdict.gaps, input.snapshot, input.flow),
     probes: input.probed?.results ?? [],
     durationMs: input.durationMs,
@@ -74,26 +75,15 @@ const stuck = (verdict: Verdict, stale: Finding | undefined): Verdict =>
     ? verdict
     : { ...verdict, answer: 'unreachable', disposition: 'insufficient-info' };
 
-/** Real packets pass what the policies deny: reachable, but nobody meant it to be. */
-function unenforced(
-  world: World,
-  { policy, flow }: Investigation,
-  probed: Probed | undefined,
-): readonly Cause[] {
+/** Real packets pass what the policies deny: reachable, so nothing is to be repaired, but nobody meant it to be. */
+function unenforced({ policy, flow }: Investigation, answer: Answer, probed: Probed | undefined): string[] {
   const direction = deniedDirection(policy);
-  if (policy === undefined || direction === undefined || probed?.answer !== 'reachable') return [];
+  if (policy === undefined || direction === undefined || answer !== 'reachable') return [];
+  if (probed?.answer !== 'reachable') return [];
   const names = policy[direction].isolatingPolicies.map(formatPolicy).join(', ');
   const end = formatEndpoint(direction === 'egress' ? flow.src : flow.dst);
   return [
-    {
-      id: 'policy/not-enforced',
-      title: `NetworkPolicy ${names} denies this flow at ${end} (${direction}), and nobody enforces it: real packets pass`,
-      score: 0.9,
-      subject: { kind: 'policy', name: names },
-      evidence: [...policyEvidence(policy), { how: 'probed', statement: probed.because }],
-      contradictedBy: [],
-      repair: repairOf('policy/not-enforced', world, undefined, names),
-    },
+    `NetworkPolicy ${names} denies this flow at ${end} (${direction}), and nobody enforces it: real packets pass (policy/not-enforced).`,
   ];
 }
 

@@ -12,5 +12,7 @@ export interface Diagnosis {
   readonly gaps: readonly Gap[];
   /** Empty where nothing was probed. */
   readonly probes: readonly ProbeResult[];
+  /** True sentences that are no cause: `real packets pass what NetworkPolicy shop/deny refuses: nobody enforces it`. */
+  readonly remarks?: readonly string[];
   readonly durationMs: number;
 }

@@ -42,6 +42,7 @@ export function diagnosisJson(diagnosis: Diagnosis): DiagnosisReport {
     trace: traceOf(verdict.trace),
     branches: verdict.branches.map(branchJson),
     evidence: verdict.evidence.map(evidenceJson),
+    ...(diagnosis.remarks === undefined ? {} : { remarks: [...diagnosis.remarks] }),
     probes: probes.map(probeJson),
     durationMs: Math.round(diagnosis.durationMs),
   };

@@ -139,6 +139,7 @@ export const diagnosisReport = z.strictObject({
   trace: trace.describe('the way that people are shown: the first that fails, else the first'),
   branches: z.array(branch).describe('every way the flow can go'),
   evidence: z.array(evidence).describe('evidence about the flow that belongs to no cause'),
+  remarks: optional(z.array(z.string()).describe('true sentences that are no cause')),
   probes: z.array(probe),
   durationMs: z.number(),
 });

@@ -26,6 +26,7 @@ export function diagnosisText(
   const isDecided = verdict.answer !== 'unknown';
   return sections([
     answerLines(verdict, causes, gaps, style),
+    (diagnosis.remarks ?? []).flatMap((text) => wrap(text, columns(style) - 2).map((line) => `  ${line}`)),
     verdictPath(verdict, style),
     causeLines(causes, style),
     probeLines(probes, style, verdict.answer),

@@ -242,19 +242,25 @@ export class Recorded {
   }
 }
 
-export const idOf = ({ metadata }: Labelled): string =>
+const idOf = ({ metadata }: Labelled): string =>
   metadata.namespace === undefined ? metadata.name : `${metadata.namespace}/${metadata.name}`;
 
+/** A table that nobody used yet is made, as iptables makes it with its first rule. */
 function changeTable(text: string, table: string, change: (lines: string[]) => string[]): string {
   const lines = text.split('\n');
+  if (!lines.includes(`*${table}`))
+    lines.push(`*${table}`, ...(builtIn[table] ?? []).map((chain) => `:${chain} ACCEPT [0:0]`), 'COMMIT', '');
   const start = lines.indexOf(`*${table}`);
-  const none = start < 0;
-  const end = none ? -1 : lines.indexOf('COMMIT', start);
-  if (none) throw new Error(`no table ${table}`);
+  const end = lines.indexOf('COMMIT', start);
   return [...lines.slice(0, start), ...change(lines.slice(start, end + 1)), ...lines.slice(end + 1)].join(
     '\n',
   );
 }
+
+const builtIn: Readonly<Record<string, readonly string[]>> = {
+  raw: ['PREROUTING', 'OUTPUT'],
+  security: ['INPUT', 'FORWARD', 'OUTPUT'],
+};
 
 const cache = new Map<string, Promise<ReadonlyMap<string, string>>>();
 
