@@ -166,7 +166,7 @@ function walkEvidence(shown: Branch | undefined): Evidence[] {
       }));
 }
 
-export function policyEvidence(policy: PolicyDecision | undefined): Evidence[] {
+function policyEvidence(policy: PolicyDecision | undefined): Evidence[] {
   if (policy === undefined) return [];
   return (['egress', 'ingress'] as const).flatMap((direction): Evidence[] => {
     const decision = policy[direction];
