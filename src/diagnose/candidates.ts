@@ -42,9 +42,14 @@ export function candidates(world: World, input: CandidateInput): readonly Cause[
     const cause = findingCause(world, finding, input, broken, direct ?? policy);
     if (cause !== undefined) merge(found, cause);
   }
+  const ranked = found.map((cause) =>
+    cause.id === direct?.id && found.some((other) => other.score > score.root && other.id !== cause.id)
+      ? { ...cause, score: Math.min(cause.score, score.consequence) }
+      : cause,
+  );
   if (found.every((cause) => cause.score < score.unexplained))
-    for (const guess of guesses(world, investigation, input.probed)) merge(found, guess);
-  return found.map((cause) => weigh(cause, input.probed, investigation)).sort((a, b) => b.score - a.score);
+    for (const guess of guesses(world, investigation, input.probed)) merge(ranked, guess);
+  return ranked.map((cause) => weigh(cause, input.probed, investigation)).sort((a, b) => b.score - a.score);
 }
 
 /** The same cause found twice is one cause with both proofs. */
