@@ -140,8 +140,8 @@ describe.each(names)('%s', (name) => {
   });
 });
 
-describe.runIf(names.length === 0)('recordings', () => {
-  it('are not here: nothing to compare with', () => {
+if (names.length === 0) {
+  it('recordings are not here: nothing to compare with', () => {
     expect(names).toEqual([]);
   });
-});
+}
