@@ -46,6 +46,7 @@ describe('an endpoint', () => {
     ['web', ['shop/web']],
     ['shop/pod/web', ['shop/web']],
     ['svc/api', ['shop/svc/api']],
+    ['svc/shop/api', ['shop/svc/api']],
     ['kube-system/svc/kube-dns', ['kube-system/svc/kube-dns']],
     ['shop/ds/agent', ['shop/agent-1', 'shop/agent-2']],
     ['node/node2', ['node2']],

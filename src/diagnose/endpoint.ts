@@ -84,7 +84,13 @@ export function resolveEndpoint(text: string, options: ResolveOptions): Resolved
   const parts = text.split('/');
   if (parts.some((part) => part === '') || parts.length > 3) throw malformed(text);
   const [first = '', second = '', third] = parts;
-  if (third !== undefined) return byKind(text, first, second, third, options);
+  if (third !== undefined) {
+    // KIND/NS/NAME is how others write it; a namespace called like a kind is still meant where the second part is one.
+    const isKindFirst = kinds[first.toLowerCase()] !== undefined && kinds[second.toLowerCase()] === undefined;
+    return isKindFirst
+      ? byKind(text, second, first, third, options)
+      : byKind(text, first, second, third, options);
+  }
   if (parts.length === 2) {
     return kinds[first] === undefined
       ? byName(text, first, second, options)
