@@ -1,11 +1,12 @@
 /** Puts the engines' answers about one flow together: the walk, the policies, the name, the probes. */
-import { backendsOf, servicePort } from '../dataplane/services.ts';
+
 import { conclude, walk } from '../dataplane/walk.ts';
 import type { World } from '../dataplane/world.ts';
 import type { Evidence } from '../model/evidence.ts';
 import type { Endpoint, Flow } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
 import { orElse } from '../model/known.ts';
+import { backendsOf, servicePort } from '../model/services.ts';
 import { formatSource, objectRef } from '../model/source.ts';
 import type { Branch, Disposition, Verdict } from '../model/verdict.ts';
 import { formatAddress } from '../net/address.ts';
@@ -139,7 +140,7 @@ function lastLeg(
   const backend =
     service === undefined || port === undefined
       ? undefined
-      : backendsOf(world, service, port, flow.dst.address.family)[0];
+      : backendsOf(world.snapshot.cluster, service, port, flow.dst.address.family)[0];
   return backend === undefined
     ? undefined
     : { dst: endpointAt(world.snapshot, backend.address), port: backend.port };

@@ -1,6 +1,5 @@
 import { checks } from '../checks/registry.ts';
 import { runChecks } from '../checks/run.ts';
-import { orElse } from '../model/known.ts';
 import type { Scan } from '../model/scan.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 
@@ -16,7 +15,7 @@ export function scanSnapshot(snapshot: Snapshot): Omit<Scan, 'durationMs'> {
     gaps: snapshot.gaps,
     lookedAt: {
       ...(nodes.state === 'known' ? { nodes: nodes.value.length } : {}),
-      ...(pods.state === 'known' ? { pods: orElse(pods, []).length } : {}),
+      ...(pods.state === 'known' ? { pods: pods.value.length } : {}),
       ...(services.state === 'known' ? { services: services.value.length } : {}),
       ...(networkPolicies.state === 'known' ? { policies: networkPolicies.value.length } : {}),
     },

@@ -1,8 +1,8 @@
 /** What the probe plan reads from a snapshot: who sends from where, how large a packet may be, who answers. Pure. */
-import type { EndpointSlice } from '../model/cluster.ts';
 import type { Endpoint } from '../model/flow.ts';
 import { orElse } from '../model/known.ts';
 import type { Netns } from '../model/netns.ts';
+import { type Backend, backendsOf as readyBackends, servicePort } from '../model/services.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { type Address, sameAddress } from '../net/address.ts';
 import { contains } from '../net/prefix.ts';
@@ -72,40 +72,19 @@ export function podAt(snapshot: Snapshot, at: Address): (Endpoint & { kind: 'pod
   return pod && { kind: 'pod', namespace: pod.namespace, name: pod.name, address: at };
 }
 
-export interface Backend {
-  readonly address: Address;
-  readonly port: number;
-}
-
-/** Where connections to a Service's address and port end: ready endpoints of the slices, of the same family. */
+/** Where connections to a Service's address and port end: its ready endpoints of the same family. */
 export function backendsOf(
   snapshot: Snapshot,
-  service: Endpoint & { kind: 'service' },
+  { namespace, name, address }: Endpoint & { kind: 'service' },
   protocol: string,
-  port: number,
-): Backend[] {
-  const ports = orElse(snapshot.cluster.services, [])
-    .filter((one) => one.namespace === service.namespace && one.name === service.name)
-    .flatMap((one) => one.ports)
-    .filter((one) => one.port === port && one.protocol === protocol);
-  const names = new Set(ports.map((one) => one.name));
-  return slicesOf(snapshot, service).flatMap((slice) =>
-    slice.ports
-      .filter((one) => names.has(one.name) && one.protocol === protocol)
-      .flatMap((one) =>
-        slice.endpoints
-          .filter((endpoint) => endpoint.ready)
-          .flatMap((endpoint) => endpoint.addresses)
-          .filter((own) => own.family === service.address.family)
-          .map((own) => ({ address: own, port: one.port })),
-      ),
-  );
+  dstPort: number,
+): readonly Backend[] {
+  const services = orElse(snapshot.cluster.services, []);
+  const service = services.find((one) => one.namespace === namespace && one.name === name);
+  const port = service === undefined ? undefined : servicePort(service, dstPort, protocol);
+  if (service === undefined || port === undefined) return [];
+  return readyBackends(snapshot.cluster, service, port, address.family);
 }
-
-const slicesOf = (snapshot: Snapshot, service: { namespace: string; name: string }): EndpointSlice[] =>
-  orElse(snapshot.cluster.endpointSlices, []).filter(
-    (slice) => slice.namespace === service.namespace && slice.service === service.name,
-  );
 
 /** Service addresses that lead to this backend, with the Service's port. */
 export function servicesFor(snapshot: Snapshot, backend: Backend, protocol: string): Backend[] {

@@ -4,18 +4,10 @@
  */
 import type { Endpoint, Flow } from '../model/flow.ts';
 import type { Netns } from '../model/netns.ts';
+import type { Backend } from '../model/services.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
-import {
-  type Backend,
-  backendsOf,
-  labelOf,
-  netnsOf,
-  nodeAddress,
-  podAt,
-  sendMtuBytes,
-  servicesFor,
-} from './facts.ts';
+import { backendsOf, labelOf, netnsOf, nodeAddress, podAt, sendMtuBytes, servicesFor } from './facts.ts';
 import { candidateNames } from './names.ts';
 import { echoPayloadBytes, type ProbeRequest } from './request.ts';
 
@@ -72,7 +64,7 @@ interface Sender {
 }
 
 /** Where the flow ends: the destination itself, or a Service's first backends. */
-function backendsFor({ flow, snapshot }: Sender): Backend[] {
+function backendsFor({ flow, snapshot }: Sender): readonly Backend[] {
   if (flow.dst.kind !== 'service') return [{ address: flow.dst.address, port: flow.dstPort }];
   return backendsOf(snapshot, flow.dst, flow.protocol.toUpperCase(), flow.dstPort).slice(0, maxBackends);
 }
