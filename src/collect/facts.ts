@@ -1,5 +1,4 @@
 /** Parses everything there is, to tell what is there but was not understood. Costs the time that laziness saves. */
-import type { Cluster } from '../model/cluster.ts';
 import type { Gap } from '../model/gap.ts';
 import type { Known } from '../model/known.ts';
 import type { Netns } from '../model/netns.ts';
@@ -61,7 +60,16 @@ const notUnderstoodGap = (what: string, where: string, why: string): Gap => ({
   todo: 'collect it again; if it is undamaged, report it with the file',
 });
 
-type ClusterFact = Exclude<keyof Cluster, 'problems' | 'workloads'>;
+/** Kinds that are one file each; custom resources that could not be read are named by `policy` and `diagnose`, which need them. */
+type ClusterFact =
+  | 'pods'
+  | 'nodes'
+  | 'namespaces'
+  | 'services'
+  | 'endpointSlices'
+  | 'networkPolicies'
+  | 'configMaps'
+  | 'serviceAccounts';
 
 const pluralOf: Readonly<Record<ClusterFact, string>> = {
   pods: 'pods',
@@ -71,5 +79,6 @@ const pluralOf: Readonly<Record<ClusterFact, string>> = {
   endpointSlices: 'endpointslices.discovery.k8s.io',
   networkPolicies: 'networkpolicies.networking.k8s.io',
   configMaps: 'configmaps',
+  serviceAccounts: 'serviceaccounts',
 };
 const clusterFacts = Object.keys(pluralOf) as ClusterFact[];

@@ -94,7 +94,7 @@ export function summarize(snapshot: Snapshot, input: SnapshotFiles): SnapshotSum
       all: results.length,
       ok: results.filter((result) => result.outcome === 'ok').length,
     })),
-    problems: cluster.problems,
+    problems: cluster.problems.map((problem) => problem.text),
     gaps: [...snapshot.gaps, ...notUnderstood(snapshot, input)],
   };
 }

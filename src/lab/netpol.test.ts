@@ -13,6 +13,8 @@ const pod = (full: string, ip: string, ports: Pod['containers'][number]['ports']
     namespace,
     name,
     labels: { app: name.replace(/-\d+$/, '') },
+    annotations: {},
+    serviceAccount: 'default',
     node: 'node1',
     hostNetwork: false,
     addresses: [address(ip), address(`fd00::${ip.split('.')[3]}`)],
@@ -50,7 +52,7 @@ function render(
   podSelector = app('api'),
 ) {
   const policy: NetworkPolicy = { namespace: 'shop', name: 'p', podSelector, problems: [], ...spec };
-  const namespaces = [{ name: 'shop', labels: { 'kubernetes.io/metadata.name': 'shop' } }];
+  const namespaces = [{ name: 'shop', labels: { 'kubernetes.io/metadata.name': 'shop' }, annotations: {} }];
   const text = renderPolicies(
     { pods, namespaces, networkPolicies: [policy] },
     { node: 'node1', families: [4], serviceCidrs: [] },

@@ -2,6 +2,11 @@
 import type { Address } from '../net/address.ts';
 import type { Prefix } from '../net/prefix.ts';
 import type { Known } from './known.ts';
+import type { AdminPolicy } from './policies/admin.ts';
+import type { CalicoObjects } from './policies/calico.ts';
+import type { CiliumObjects } from './policies/cilium.ts';
+import type { IstioObjects } from './policies/istio.ts';
+import type { LinkerdObjects } from './policies/linkerd.ts';
 
 export interface Cluster {
   readonly pods: Known<readonly Pod[]>;
@@ -13,16 +18,50 @@ export interface Cluster {
   /** Deployments, StatefulSets, DaemonSets, ReplicaSets. */
   readonly workloads: Known<readonly Workload[]>;
   readonly configMaps: Known<readonly ConfigMap[]>;
+  readonly serviceAccounts: Known<readonly ServiceAccount[]>;
+  /**
+   * Custom resources. A kind of which there is no list counts as having no objects: a cluster without its CRD has none, and a
+   * collection that could not list an existing one says so in its gaps.
+   */
+  readonly adminPolicies: Known<readonly AdminPolicy[]>;
+  readonly calico: Known<CalicoObjects>;
+  readonly cilium: Known<CiliumObjects>;
+  readonly istio: Known<IstioObjects>;
+  readonly linkerd: Known<LinkerdObjects>;
   /** Objects that were skipped because a field has the wrong shape: `Pod shop/web: status.podIP is no address`. */
-  readonly problems: readonly string[];
+  readonly problems: readonly ObjectProblem[];
+}
+
+export interface ObjectProblem {
+  readonly text: string;
+  readonly field?: string;
+  readonly origin?: ObjectOrigin;
 }
 
 export type Labels = Readonly<Record<string, string>>;
+
+/** Where an object was written down, for objects read from manifests: enough to find a field's line when somebody asks. */
+export interface ObjectOrigin {
+  readonly file: string;
+  /** Place among the documents of the file, from 0. */
+  readonly document: number;
+  /** Place inside of the document: `items[3]`; empty for the document itself. */
+  readonly path: string;
+}
+
+export interface ServiceAccount {
+  readonly namespace: string;
+  readonly name: string;
+  readonly labels: Labels;
+}
 
 export interface Pod {
   readonly namespace: string;
   readonly name: string;
   readonly labels: Labels;
+  readonly annotations: Labels;
+  /** `default` where the pod names none. */
+  readonly serviceAccount: string;
   /** Empty until scheduled. */
   readonly node: string;
   readonly hostNetwork: boolean;
@@ -42,6 +81,7 @@ export interface Pod {
     readonly searches: readonly string[];
     readonly ndots?: number;
   };
+  readonly origin?: ObjectOrigin;
 }
 
 export interface Container {
@@ -76,6 +116,7 @@ export interface Namespace {
   readonly name: string;
   /** Always holds kubernetes.io/metadata.name: the API server sets it, the parser injects it in offline objects. */
   readonly labels: Labels;
+  readonly annotations: Labels;
 }
 
 export interface Service {
@@ -153,7 +194,15 @@ export interface NetworkPolicy {
   readonly ingress?: readonly PolicyRule[];
   readonly egress?: readonly PolicyRule[];
   /** Invalid parts (empty peer, ipBlock beside a selector, except outside cidr ...) by field path; they match nothing. */
-  readonly problems: readonly { readonly field: string; readonly why: string }[];
+  readonly problems: readonly PolicyProblem[];
+  readonly origin?: ObjectOrigin;
+}
+
+/** A part of a policy that the API would refuse, or that is not understood. */
+export interface PolicyProblem {
+  /** `spec.ingress[0].from[0]` */
+  readonly field: string;
+  readonly why: string;
 }
 
 export interface PolicyRule {

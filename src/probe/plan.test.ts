@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { cluster as emptyCluster } from '../../test/support/objects.ts';
 import type { Cluster, Node, Pod, Service } from '../model/cluster.ts';
 import type { Flow } from '../model/flow.ts';
 import { known, unknown } from '../model/known.ts';
@@ -57,6 +58,8 @@ const pod = (name: string, node: string, ip: string): Pod => ({
   namespace: 'shop',
   name,
   labels: {},
+  annotations: {},
+  serviceAccount: 'default',
   node,
   hostNetwork: false,
   addresses: [address(ip)],
@@ -86,6 +89,7 @@ const api: Service = {
   internalTrafficPolicy: 'Cluster',
 };
 const cluster: Cluster = {
+  ...emptyCluster({}),
   pods: known([
     pod('web-1', 'node1', '10.244.1.5'),
     pod('web-2', 'node2', '10.244.2.5'),

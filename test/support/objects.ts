@@ -11,6 +11,10 @@ import type {
   Service,
 } from '../../src/model/cluster.ts';
 import { known } from '../../src/model/known.ts';
+import { noCalicoObjects } from '../../src/model/policies/calico.ts';
+import { noCiliumObjects } from '../../src/model/policies/cilium.ts';
+import { noIstioObjects } from '../../src/model/policies/istio.ts';
+import { noLinkerdObjects } from '../../src/model/policies/linkerd.ts';
 import { address } from '../../src/net/address.ts';
 import { prefix } from '../../src/net/prefix.ts';
 
@@ -21,6 +25,8 @@ export function pod(id: string, ip: string, more: Partial<Pod> = {}): Pod {
     namespace,
     name,
     labels: { app: name },
+    annotations: {},
+    serviceAccount: 'default',
     node: 'node1',
     hostNetwork: false,
     addresses: [address(ip)],
@@ -65,6 +71,7 @@ export function node(name: string, ip: string, podCidr: string, more: Partial<No
 export const namespace = (name: string, labels: Record<string, string> = {}) => ({
   name,
   labels: { 'kubernetes.io/metadata.name': name, ...labels },
+  annotations: {},
 });
 
 export function service(id: string, ip: string, more: Partial<Service> = {}): Service {
@@ -142,5 +149,11 @@ export const cluster = (lists: Lists): Cluster => ({
   networkPolicies: known(lists.networkPolicies ?? []),
   workloads: known(lists.workloads ?? []),
   configMaps: known(lists.configMaps ?? []),
+  serviceAccounts: known(lists.serviceAccounts ?? []),
+  adminPolicies: known(lists.adminPolicies ?? []),
+  calico: known(lists.calico ?? noCalicoObjects),
+  cilium: known(lists.cilium ?? noCiliumObjects),
+  istio: known(lists.istio ?? noIstioObjects),
+  linkerd: known(lists.linkerd ?? noLinkerdObjects),
   problems: [],
 });

@@ -57,6 +57,8 @@ describe('buildCluster', () => {
     expect(only(cluster({ 'pods.json': [pod] }).pods)).toEqual({
       namespace: 'n',
       name: 'x',
+      annotations: {},
+      serviceAccount: 'default',
       labels: { a: 'b' },
       node: 'node1',
       hostNetwork: false,
@@ -182,7 +184,7 @@ describe('buildCluster', () => {
     [{ kind: 'Service', metadata: meta }, 'Service n/x: expected a Pod in pods.json'],
   ])('names %j', (item, problem) => {
     const read = cluster({ 'pods.json': [item, { metadata: { name: 'ok' } }] });
-    expect(read.problems).toEqual([problem]);
+    expect(read.problems.map(({ text }) => text)).toEqual([problem]);
     expect(read.pods).toMatchObject({ value: [{ name: 'ok', namespace: 'default' }] });
   });
 });

@@ -1,5 +1,13 @@
 /** Nodes, Namespaces, Services, EndpointSlices, ConfigMaps. */
-import type { ConfigMap, EndpointSlice, Namespace, Node, Service, ServicePort } from '../../model/cluster.ts';
+import type {
+  ConfigMap,
+  EndpointSlice,
+  Namespace,
+  Node,
+  Service,
+  ServiceAccount,
+  ServicePort,
+} from '../../model/cluster.ts';
 import type { Address } from '../../net/address.ts';
 import type { JsonObject } from '../json.ts';
 import {
@@ -52,11 +60,17 @@ function readTaint(item: JsonObject, field: string): string {
 const nameLabel = 'kubernetes.io/metadata.name';
 
 export function readNamespace(item: JsonObject): Namespace {
-  const { name, labels: own } = metadata(item);
+  const { name, labels: own, raw } = metadata(item);
   return {
     name,
     labels: Object.assign(Object.create(null) as Record<string, string>, own, { [nameLabel]: name }),
+    annotations: labels(raw.annotations, 'metadata.annotations'),
   };
+}
+
+export function readServiceAccount(item: JsonObject): ServiceAccount {
+  const { namespace, name, labels: own } = metadata(item);
+  return { namespace, name, labels: own };
 }
 
 export function readService(item: JsonObject): Service {

@@ -8,6 +8,7 @@ import {
   each,
   eachObject,
   intOr,
+  labels,
   metadata,
   object,
   objectOrEmpty,
@@ -28,6 +29,10 @@ export function readPod(item: JsonObject): Pod {
     namespace: meta.namespace,
     name: meta.name,
     labels: meta.labels,
+    annotations: labels(meta.raw.annotations, 'metadata.annotations'),
+    // serviceAccount is the field's deprecated name, which the API server still fills in.
+    serviceAccount:
+      stringOr(spec.serviceAccountName ?? spec.serviceAccount, 'spec.serviceAccountName', '') || 'default',
     node: stringOr(spec.nodeName, 'spec.nodeName', ''),
     hostNetwork: boolOr(spec.hostNetwork, 'spec.hostNetwork', false),
     addresses: podAddresses(status),
