@@ -60,9 +60,12 @@ export function endpointOf(end: FlowEnd): PolicyEndpoint {
 /** Pods that can be an end of a flow: finished ones have released their address. Terminating ones still are. */
 export const isEndpointPod = (pod: Pod): boolean => pod.phase !== 'Succeeded' && pod.phase !== 'Failed';
 
-/** Numbers of the container ports that carry the name for the protocol; several containers may share it. */
+/**
+ * Numbers of the container ports that carry the name for the protocol; several containers may share it. A pod on its node's network is
+ * no more than an address to policies, and an address has no names.
+ */
 export function resolveNamedPort(end: FlowEnd, name: string, protocol: LineProtocol): readonly number[] {
-  if (end.kind !== 'pod') return [];
+  if (end.kind !== 'pod' || end.pod.hostNetwork) return [];
   return end.pod.containers
     .flatMap((container) => container.ports)
     .filter((port) => port.name === name && port.protocol === protocol)

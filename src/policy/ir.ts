@@ -104,6 +104,8 @@ export interface LoweredPolicy {
   readonly id: PolicyId;
   readonly origin?: ObjectOrigin;
   readonly subject: EndpointExpr;
+  /** Set: the policy may or may not be there, or select the subject. */
+  readonly condition?: Condition;
   readonly ingress?: LoweredDirection;
   readonly egress?: LoweredDirection;
 }
