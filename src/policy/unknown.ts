@@ -1,6 +1,6 @@
 /** What stands in for objects that could not be read: never "there are none". */
 import { everyPort } from '../net/port-set.ts';
-import { anyEndpoint, type Condition, type LoweredDirection, type LoweredPolicy } from './ir.ts';
+import { anyEndpoint, type Condition, kinds, type LoweredDirection, type LoweredPolicy } from './ir.ts';
 
 /** A policy that may allow and may deny everything, in place of a kind whose objects are not known: every verdict it touches is conditional. */
 export function unknownPolicies(kind: string, why: string): LoweredPolicy {
@@ -15,7 +15,7 @@ export function unknownPolicies(kind: string, why: string): LoweredPolicy {
   };
   return {
     id: { kind, name: '(not known)' },
-    subject: anyEndpoint,
+    subject: kinds('pod'),
     condition,
     ingress: direction,
     egress: direction,

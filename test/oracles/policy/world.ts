@@ -143,7 +143,7 @@ const node = (name: string, ip: string): JsonObject => ({
 export function mergeObjects(...parts: readonly RawObjects[]): RawObjects {
   const all: Record<string, JsonObject[]> = {};
   for (const part of parts)
-    for (const [plural, items] of Object.entries(part)) (all[plural] ??= []).push(...items);
+    for (const [plural, items] of Object.entries(part)) all[plural] = [...(all[plural] ?? []), ...items];
   return all;
 }
 

@@ -1,0 +1,193 @@
+/** The order of decision inside of a layer: tier after tier, group after group, the first rule that matches. */
+import {
+  everyPort,
+  intersectPorts,
+  noPorts,
+  type PortSet,
+  subtractPorts,
+  unionPorts,
+} from '../../net/port-set.ts';
+import type { Condition, Layer } from '../ir.ts';
+import { type Cell, cellOf, eitherOutcome, joinOutcomes, noOutcome, type Outcome } from './cell.ts';
+import type { CompiledPolicy, CompiledRule } from './compile.ts';
+
+/** A rule that matches the pair of classes in question, with the policy it stands in. */
+export interface ActiveRule {
+  readonly policy: CompiledPolicy;
+  readonly rule: CompiledRule;
+  readonly ports: PortSet;
+}
+
+/** One step of a tier: a single policy's rule, or the rules of policies that share a rank. */
+type Step = readonly ActiveRule[];
+
+interface Plan {
+  readonly layer: Layer;
+  readonly steps: readonly (readonly Step[])[];
+  readonly ends: readonly TierEnd[];
+}
+
+/** What awaits a flow at the end of a tier. */
+interface TierEnd {
+  readonly isolated: boolean;
+  /** Set where only policies that may not be there isolate the subject. */
+  readonly perhaps?: Condition;
+}
+
+const sameRank: Condition = {
+  code: 'undefined-by-api',
+  text: 'policies of the same priority disagree, and the API does not say which one wins',
+};
+
+/**
+ * All ports between a subject and one other class. `policies` are those that select the subject, `active` their rules that match the
+ * pair; both in the order of the layer.
+ */
+export function decideCell(
+  layer: Layer,
+  policies: readonly CompiledPolicy[],
+  active: readonly ActiveRule[],
+): Cell {
+  const plan: Plan = {
+    layer,
+    steps: layer.tiers.map((_, t) => stepsOf(active.filter(({ policy }) => policy.tier === t))),
+    ends: layer.tiers.map((tier, t) =>
+      tierEnd(
+        tier.otherwise,
+        policies.filter((policy) => policy.tier === t),
+      ),
+    ),
+  };
+  return cellOf(run(plan, 0, 0, everyPort));
+}
+
+function tierEnd(otherwise: 'deny' | 'pass', policies: readonly CompiledPolicy[]): TierEnd {
+  if (otherwise === 'pass') return { isolated: false };
+  const isolating = policies.filter(({ isolates }) => isolates);
+  if (isolating.some(({ policy }) => policy.condition === undefined)) return { isolated: true };
+  const perhaps = isolating[0]?.policy.condition;
+  return { isolated: false, ...(perhaps === undefined ? {} : { perhaps }) };
+}
+
+/** Rules of a group with one policy are steps of their own; of several policies the group is one step. */
+function stepsOf(active: readonly ActiveRule[]): Step[] {
+  const steps: ActiveRule[][] = [];
+  for (const rule of active) {
+    const last = steps[steps.length - 1];
+    const before = last?.[0];
+    const shared = before !== undefined && before.policy.group === rule.policy.group;
+    if (last !== undefined && shared) last.push(rule);
+    else steps.push([rule]);
+  }
+  return steps.flatMap((step) =>
+    step.every(({ policy }) => policy.rank === step[0]?.policy.rank) ? step.map((rule) => [rule]) : [step],
+  );
+}
+
+/** The outcome for `ports`, from step `s` of tier `t` on. */
+function run(plan: Plan, t: number, s: number, ports: PortSet): Outcome {
+  if (ports.length === 0) return noOutcome;
+  const { layer, steps, ends } = plan;
+  const tier = layer.tiers[t];
+  if (tier === undefined)
+    return layer.finally === 'allow' ? { ...noOutcome, allow: ports } : { ...noOutcome, deny: ports };
+  let outcome = noOutcome;
+  let left = ports;
+  let passed: PortSet = noPorts;
+  const tierSteps = steps[t] as readonly Step[];
+  for (let i = s; i < tierSteps.length && left.length > 0; i++) {
+    const step = tierSteps[i] as Step;
+    if (step.length > 1) {
+      const shared = runGroup(plan, t, i, step, left);
+      outcome = joinOutcomes(outcome, shared.outcome);
+      left = subtractPorts(left, shared.ports);
+      continue;
+    }
+    const { rule, ports: own } = step[0] as ActiveRule;
+    const met = intersectPorts(left, own);
+    if (met.length === 0) continue;
+    left = subtractPorts(left, met);
+    if (rule.condition !== undefined) {
+      const taken = act(plan, t, rule.action, met);
+      const skipped = run(plan, t, i + 1, met);
+      outcome = joinOutcomes(outcome, eitherOutcome(taken, skipped, met, rule.condition));
+    } else if (rule.action === 'pass') passed = unionPorts(passed, met);
+    else outcome = joinOutcomes(outcome, act(plan, t, rule.action, met));
+  }
+  const { isolated, perhaps } = ends[t] as TierEnd;
+  if (isolated) outcome = joinOutcomes(outcome, atEnd(tier.unspecified, left));
+  else if (perhaps !== undefined && left.length > 0) {
+    const other = run(plan, t + 1, 0, left);
+    outcome = joinOutcomes(outcome, eitherOutcome(atEnd(tier.unspecified, left), other, left, perhaps));
+  } else passed = unionPorts(passed, left);
+  return joinOutcomes(outcome, run(plan, t + 1, 0, passed));
+}
+
+function act(plan: Plan, t: number, action: CompiledRule['action'], ports: PortSet): Outcome {
+  if (action === 'pass') return run(plan, t + 1, 0, ports);
+  return action === 'allow' ? { ...noOutcome, allow: ports } : { ...noOutcome, deny: ports };
+}
+
+function atEnd(unspecified: Layer['tiers'][number]['unspecified'], ports: PortSet): Outcome {
+  if (ports.length === 0) return noOutcome;
+  const open = unspecified === undefined ? noPorts : intersectPorts(ports, unspecified.ports);
+  if (unspecified === undefined || open.length === 0) return { ...noOutcome, deny: ports };
+  return {
+    allow: noPorts,
+    deny: subtractPorts(ports, open),
+    maybe: [{ ports: open, condition: unspecified.condition }],
+  };
+}
+
+/** Ports that the same actions await, from policies of one rank. */
+interface Claim {
+  readonly ports: PortSet;
+  readonly actions: readonly CompiledRule['action'][];
+  /** Set where only rules with a condition claim the ports. */
+  readonly perhaps?: Condition;
+}
+
+/** Each policy's first matching rule, side by side: where they agree that is the answer. `ports` are those that some rule claims. */
+function runGroup(
+  plan: Plan,
+  t: number,
+  s: number,
+  step: Step,
+  ports: PortSet,
+): { ports: PortSet; outcome: Outcome } {
+  let claims: Claim[] = [{ ports, actions: [] }];
+  for (const rank of new Set(step.map(({ policy }) => policy.rank))) {
+    let left = ports;
+    for (const { rule, ports: own } of step.filter(({ policy }) => policy.rank === rank)) {
+      const met = intersectPorts(left, own);
+      if (met.length === 0) continue;
+      // A rule that may not match leaves its ports to the next one too.
+      if (rule.condition === undefined) left = subtractPorts(left, met);
+      claims = claims.flatMap((claim) => claimed(claim, met, rule));
+    }
+  }
+  let outcome = noOutcome;
+  let taken: PortSet = noPorts;
+  for (const claim of claims) {
+    if (claim.actions.length === 0) continue;
+    taken = unionPorts(taken, claim.ports);
+    const outcomes = [...new Set(claim.actions)].map((action) => act(plan, t, action, claim.ports));
+    if (claim.perhaps !== undefined) outcomes.push(run(plan, t, s + 1, claim.ports));
+    const joined = outcomes.reduce((a, b) => eitherOutcome(a, b, claim.ports, claim.perhaps ?? sameRank));
+    outcome = joinOutcomes(outcome, joined);
+  }
+  return { ports: taken, outcome };
+}
+
+function claimed(claim: Claim, met: PortSet, rule: CompiledRule): Claim[] {
+  const both = intersectPorts(claim.ports, met);
+  if (both.length === 0) return [claim];
+  const rest = subtractPorts(claim.ports, both);
+  const certain = claim.actions.length > 0 && claim.perhaps === undefined;
+  const more: Claim = {
+    ports: both,
+    actions: [...claim.actions, rule.action],
+    ...(rule.condition === undefined || certain ? {} : { perhaps: rule.condition }),
+  };
+  return rest.length === 0 ? [more] : [{ ...claim, ports: rest }, more];
+}
