@@ -6,15 +6,18 @@ import {
   cidr,
   each,
   eachObject,
+  itemPath,
   labels,
   list,
   Mismatch,
   metadata,
   object,
   objectOrEmpty,
+  partPath,
   port,
   protocol,
   string,
+  type Writable,
 } from './shape.ts';
 
 type Problem = NetworkPolicy['problems'][number];
@@ -28,71 +31,76 @@ export function readNetworkPolicy(item: JsonObject): NetworkPolicy {
   const meta = metadata(item);
   const spec = objectOrEmpty(item.spec, 'spec');
   const problems: Problem[] = [];
-  const types = policyTypes(spec, problems);
-  return {
+  const { ingress, egress } = policyTypes(spec, problems);
+  const policy: Writable<NetworkPolicy> = {
     namespace: meta.namespace,
     name: meta.name,
     // Omitted is the same as empty: every pod of the namespace.
     podSelector: selector(spec.podSelector ?? {}, 'spec.podSelector'),
-    ...(types.has('Ingress') ? { ingress: readRules(spec, 'ingress', 'from', problems) } : {}),
-    ...(types.has('Egress') ? { egress: readRules(spec, 'egress', 'to', problems) } : {}),
     problems,
   };
+  if (ingress) policy.ingress = readRules(spec.ingress, 'spec.ingress', 'from', problems);
+  if (egress) policy.egress = readRules(spec.egress, 'spec.egress', 'to', problems);
+  return policy;
 }
 
 /** Missing or empty: Ingress always, Egress only if there are egress rules (pkg/apis/networking/v1/defaults.go). */
-function policyTypes(spec: JsonObject, problems: Problem[]): ReadonlySet<string> {
-  const found = attempt(problems, 'spec.policyTypes', () =>
+function policyTypes(spec: JsonObject, problems: Problem[]): { ingress: boolean; egress: boolean } {
+  const types = attempt(problems, 'spec.policyTypes', () =>
     each(spec.policyTypes, 'spec.policyTypes', string),
   );
-  const types = found ?? [];
+  if (types === undefined || types.length === 0)
+    return { ingress: true, egress: Array.isArray(spec.egress) && spec.egress.length > 0 };
+  const found = { ingress: false, egress: false };
   for (const [i, type] of types.entries())
-    if (type !== 'Ingress' && type !== 'Egress')
+    if (type === 'Ingress') found.ingress = true;
+    else if (type === 'Egress') found.egress = true;
+    else
       problems.push({
         field: `spec.policyTypes[${i}]`,
         why: `must be Ingress or Egress, is ${JSON.stringify(type)}`,
       });
-  if (types.length > 0) return new Set(types);
-  const egress = spec.egress;
-  return new Set(Array.isArray(egress) && egress.length > 0 ? ['Ingress', 'Egress'] : ['Ingress']);
+  return found;
 }
 
-/** Undefined, with a line in `problems`, where `read` finds a wrong shape. */
+/** Undefined, with a line in `problems`, where `read` finds a wrong shape. Paths that begin with a dot continue `field`. */
 function attempt<T>(problems: Problem[], field: string, read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
     if (!(error instanceof Mismatch)) throw error;
-    problems.push({ field: error.field || field, why: error.why });
+    const inside = error.field === '' || error.field.startsWith('.');
+    problems.push({ field: inside ? field + error.field : error.field, why: error.why });
     return undefined;
   }
 }
 
 function readRules(
-  spec: JsonObject,
-  direction: 'ingress' | 'egress',
+  value: unknown,
+  path: string,
   peerKey: 'from' | 'to',
   problems: Problem[],
 ): readonly PolicyRule[] {
-  const path = `spec.${direction}`;
-  const items = attempt(problems, path, () => list(spec[direction], path)) ?? [];
+  const items = attempt(problems, path, () => list(value, path)) ?? [];
   const rules: PolicyRule[] = [];
-  for (const [i, item] of items.entries()) {
-    const field = `${path}[${i}]`;
-    const rule = attempt(problems, field, () => object(item, field));
-    if (rule === undefined) continue;
-    const peers = readParts(rule[peerKey], `${field}.${peerKey}`, problems, readPeer);
-    const ports = readParts(rule.ports, `${field}.ports`, problems, readPort);
-    rules.push({
-      ...(peers === undefined ? {} : { peers }),
-      ...(ports === undefined ? {} : { ports }),
-      field,
-    });
+  for (let i = 0; i < items.length; i++) {
+    const field = itemPath(path, i);
+    const item = attempt(problems, field, () => object(items[i], field));
+    if (item === undefined) continue;
+    const rule: Writable<PolicyRule> = { field };
+    const peers = readParts(item[peerKey], partPath(field, peerKey), problems, readPeer);
+    const ports = readParts(item.ports, partPath(field, 'ports'), problems, readPort);
+    if (peers !== undefined) rule.peers = peers;
+    if (ports !== undefined) rule.ports = ports;
+    rules.push(rule);
   }
   return rules;
 }
 
-/** Undefined (any) where missing, null or empty. A list of which every item is invalid is an empty list: it matches nothing. */
+/**
+ * Undefined (any) where missing, null or empty. A list of which every item is invalid is an empty list: it matches nothing. `read`
+ * gets the item's path for its value; the paths in its errors begin after it.
+ */
 function readParts<T>(
   value: unknown,
   path: string,
@@ -103,9 +111,9 @@ function readParts<T>(
   if (items === undefined) return [];
   if (items.length === 0) return undefined;
   const parts: T[] = [];
-  for (const [i, item] of items.entries()) {
-    const field = `${path}[${i}]`;
-    const part = attempt(problems, field, () => read(object(item, field), field));
+  for (let i = 0; i < items.length; i++) {
+    const field = itemPath(path, i);
+    const part = attempt(problems, field, () => read(object(items[i], ''), field));
     if (part !== undefined) parts.push(part);
   }
   return parts;
@@ -116,24 +124,20 @@ function readPeer(item: JsonObject, field: string): PolicyPeer {
   const hasNamespaces = present('namespaceSelector');
   const hasPods = present('podSelector');
   if (present('ipBlock')) {
-    if (hasNamespaces || hasPods) throw new Mismatch(field, 'has an ipBlock beside a selector');
-    return readIpBlock(object(item.ipBlock, `${field}.ipBlock`), field);
+    if (hasNamespaces || hasPods) throw new Mismatch('', 'has an ipBlock beside a selector');
+    return readIpBlock(object(item.ipBlock, '.ipBlock'), field);
   }
   if (!hasNamespaces && !hasPods)
-    throw new Mismatch(field, 'names no peer: it needs podSelector, namespaceSelector or ipBlock');
-  return {
-    kind: 'pods',
-    ...(hasNamespaces
-      ? { namespaceSelector: selector(item.namespaceSelector, `${field}.namespaceSelector`) }
-      : {}),
-    ...(hasPods ? { podSelector: selector(item.podSelector, `${field}.podSelector`) } : {}),
-    field,
-  };
+    throw new Mismatch('', 'names no peer: it needs podSelector, namespaceSelector or ipBlock');
+  const peer: Writable<Extract<PolicyPeer, { kind: 'pods' }>> = { kind: 'pods', field };
+  if (hasNamespaces) peer.namespaceSelector = selector(item.namespaceSelector, '.namespaceSelector');
+  if (hasPods) peer.podSelector = selector(item.podSelector, '.podSelector');
+  return peer;
 }
 
 function readIpBlock(block: JsonObject, field: string): PolicyPeer {
-  const network = cidr(block.cidr, `${field}.ipBlock.cidr`);
-  const except = each(block.except, `${field}.ipBlock.except`, (item, path) => {
+  const network = cidr(block.cidr, '.ipBlock.cidr');
+  const except = each(block.except, '.ipBlock.except', (item, path) => {
     const inner = cidr(item, path);
     // A strict subset: the API server refuses an except that is the whole cidr (ValidateIPBlock).
     if (!covers(network, inner) || inner.length === network.length)
@@ -144,27 +148,30 @@ function readIpBlock(block: JsonObject, field: string): PolicyPeer {
 }
 
 function readPort(item: JsonObject, field: string): PolicyPort {
-  const transport = protocol(item.protocol, `${field}.protocol`);
+  const found: Writable<PolicyPort> = { protocol: protocol(item.protocol, '.protocol'), field };
   const value = item.port;
   const end = item.endPort;
   const hasEnd = end !== undefined && end !== null;
   if (value === undefined || value === null) {
-    if (hasEnd) throw new Mismatch(`${field}.endPort`, 'needs a port');
-    return { protocol: transport, field };
+    if (hasEnd) throw new Mismatch('.endPort', 'needs a port');
+    return found;
   }
   if (typeof value === 'string') {
-    if (hasEnd) throw new Mismatch(`${field}.endPort`, 'needs a numeric port');
-    return { protocol: transport, port: portName(value, `${field}.port`), field };
+    if (hasEnd) throw new Mismatch('.endPort', 'needs a numeric port');
+    found.port = portName(value, '.port');
+    return found;
   }
-  const number = port(value, `${field}.port`);
-  if (!hasEnd) return { protocol: transport, port: number, field };
-  const endPort = port(end, `${field}.endPort`);
-  if (endPort < number) throw new Mismatch(`${field}.endPort`, 'must not be lower than port');
-  return { protocol: transport, port: number, endPort, field };
+  const number = port(value, '.port');
+  found.port = number;
+  if (!hasEnd) return found;
+  const endPort = port(end, '.endPort');
+  if (endPort < number) throw new Mismatch('.endPort', 'must not be lower than port');
+  found.endPort = endPort;
+  return found;
 }
 
 /** An IANA service name: `"80"` is neither a number nor a name, and the API server refuses it (IsValidPortName). */
-function portName(text: string, field: string): string {
+export function portName(text: string, field: string): string {
   const valid = /^[a-z0-9-]{1,15}$/.test(text) && /[a-z]/.test(text) && !/^-|-$|--/.test(text);
   if (!valid) throw new Mismatch(field, `is no port name: ${JSON.stringify(text)}`);
   return text;
@@ -173,11 +180,11 @@ function portName(text: string, field: string): string {
 const isOperator = (text: string): text is Operator =>
   text === 'In' || text === 'NotIn' || text === 'Exists' || text === 'DoesNotExist';
 
-function selector(value: unknown, field: string): Selector {
+export function selector(value: unknown, field: string): Selector {
   const raw = object(value, field);
   return {
-    matchLabels: labels(raw.matchLabels, `${field}.matchLabels`),
-    matchExpressions: eachObject(raw.matchExpressions, `${field}.matchExpressions`, readExpression),
+    matchLabels: labels(raw.matchLabels, partPath(field, 'matchLabels')),
+    matchExpressions: eachObject(raw.matchExpressions, partPath(field, 'matchExpressions'), readExpression),
   };
 }
 

@@ -27,6 +27,38 @@ const absent = (value: unknown): value is null | undefined => value === undefine
 export const object = (value: unknown, field: string): JsonObject =>
   isObject(value) ? value : wrong(value, field, 'an object');
 
+/** For objects that are filled in step by step. */
+export type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * Field paths that end up in values are shared: a hundred thousand policies have the same few. The limit is for hostile input; paths
+ * beyond it are made anew.
+ */
+const paths = new Map<string, Map<string | number, string>>();
+const pathLimit = 10_000;
+let pathCount = 0;
+
+/** `spec.ports[0]` */
+export const itemPath = (path: string, index: number): string => pathOf(path, index);
+
+/** `spec.ports` */
+export const partPath = (path: string, key: string): string => pathOf(path, key);
+
+function pathOf(path: string, part: string | number): string {
+  let parts = paths.get(path);
+  const known = parts?.get(part);
+  if (known !== undefined) return known;
+  const made = typeof part === 'number' ? `${path}[${part}]` : `${path}.${part}`;
+  if (pathCount >= pathLimit) return made;
+  if (parts === undefined) {
+    parts = new Map();
+    paths.set(path, parts);
+  }
+  parts.set(part, made);
+  pathCount++;
+  return made;
+}
+
 /** Empty where absent. */
 export const objectOrEmpty = (value: unknown, field: string): JsonObject =>
   absent(value) ? {} : object(value, field);
@@ -38,6 +70,24 @@ export const list = (value: unknown, field: string): readonly unknown[] =>
 /** Each item with its own path, `spec.ports[0]`. */
 export const each = <T>(value: unknown, field: string, read: (item: unknown, field: string) => T): T[] =>
   list(value, field).map((item, i) => read(item, `${field}[${i}]`));
+
+/**
+ * As `eachObject`, for objects by the thousand: readers get the empty path and add to it (`.ports[0].name`); the path in front is
+ * made only where there is something to say.
+ */
+export function eachInside<T>(value: unknown, field: string, read: (item: JsonObject, field: '') => T): T[] {
+  const items = list(value, field);
+  const found: T[] = [];
+  for (let i = 0; i < items.length; i++) {
+    try {
+      found.push(read(object(items[i], ''), ''));
+    } catch (error) {
+      if (!(error instanceof Mismatch) || !/^([.[]|$)/.test(error.field)) throw error;
+      throw new Mismatch(`${field}[${i}]${error.field}`, error.why);
+    }
+  }
+  return found;
+}
 
 /** As `each` for objects. */
 export const eachObject = <T>(
@@ -81,11 +131,24 @@ export function protocol(value: unknown, field: string): ApiProtocol {
   return text;
 }
 
-/** A map of strings; empty where absent. No prototype: keys come from the cluster. */
+/**
+ * Maps without Object.prototype: keys come from the cluster. An empty prototype and not none, because V8 keeps objects of
+ * Object.create(null) as hash tables, several times the size and slower to read.
+ */
+const StringMap = function StringMap() {} as unknown as new () => Record<string, string>;
+StringMap.prototype = Object.create(null);
+
+const noStrings: Labels = Object.freeze(new StringMap());
+
+/** A map of strings; empty where absent. */
 export function labels(value: unknown, field: string): Labels {
-  const found: Record<string, string> = Object.create(null) as Record<string, string>;
-  for (const [key, item] of Object.entries(objectOrEmpty(value, field)))
-    found[key] = string(item, `${field}[${JSON.stringify(key)}]`);
+  if (absent(value)) return noStrings;
+  const raw = object(value, field);
+  const found = new StringMap();
+  for (const key of Object.keys(raw)) {
+    const item = raw[key];
+    found[key] = typeof item === 'string' ? item : string(item, `${field}[${JSON.stringify(key)}]`);
+  }
   return found;
 }
 
@@ -126,7 +189,8 @@ export function metadata(item: JsonObject): Metadata {
 
 /** The controller among the owners, else the first of them. */
 export function owner(meta: JsonObject): { readonly kind: string; readonly name: string } | undefined {
-  const owners = eachObject(meta.ownerReferences, 'metadata.ownerReferences', (item, field) => ({
+  if (absent(meta.ownerReferences)) return undefined;
+  const owners = eachInside(meta.ownerReferences, 'metadata.ownerReferences', (item, field) => ({
     kind: string(item.kind, `${field}.kind`),
     name: string(item.name, `${field}.name`),
     controller: boolOr(item.controller, `${field}.controller`, false),

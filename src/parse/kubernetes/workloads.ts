@@ -6,11 +6,12 @@ import {
   address,
   boolOr,
   each,
+  eachInside,
   eachObject,
   intOr,
   labels,
+  Mismatch,
   metadata,
-  object,
   objectOrEmpty,
   optionalString,
   owner,
@@ -18,6 +19,7 @@ import {
   protocol,
   string,
   stringOr,
+  type Writable,
 } from './shape.ts';
 
 export function readPod(item: JsonObject): Pod {
@@ -25,7 +27,7 @@ export function readPod(item: JsonObject): Pod {
   const spec = objectOrEmpty(item.spec, 'spec');
   const status = objectOrEmpty(item.status, 'status');
   const owned = owner(meta.raw);
-  return {
+  const pod: Writable<Pod> = {
     namespace: meta.namespace,
     name: meta.name,
     labels: meta.labels,
@@ -41,10 +43,11 @@ export function readPod(item: JsonObject): Pod {
     ready: conditions(status).some(({ type, status: value }) => type === 'Ready' && value === 'True'),
     terminating: optionalString(meta.raw.deletionTimestamp, 'metadata.deletionTimestamp') !== undefined,
     containers: readContainers(spec, status),
-    ...(owned === undefined ? {} : { owner: owned }),
     dnsPolicy: stringOr(spec.dnsPolicy, 'spec.dnsPolicy', 'ClusterFirst'),
-    ...(spec.dnsConfig === undefined ? {} : { dnsConfig: readDnsConfig(spec.dnsConfig) }),
   };
+  if (owned !== undefined) pod.owner = owned;
+  if (spec.dnsConfig !== undefined) pod.dnsConfig = readDnsConfig(spec.dnsConfig);
+  return pod;
 }
 
 function readDnsConfig(value: unknown): NonNullable<Pod['dnsConfig']> {
@@ -63,17 +66,19 @@ function readDnsConfig(value: unknown): NonNullable<Pod['dnsConfig']> {
 
 /** status.podIPs, or status.podIP where a server older than dual-stack wrote the object. */
 function podAddresses(status: JsonObject): readonly Address[] {
-  const many = each(status.podIPs, 'status.podIPs', (entry, field) =>
-    address(object(entry, field).ip, `${field}.ip`),
-  );
+  let first: unknown;
+  const many = eachInside(status.podIPs, 'status.podIPs', ({ ip }, field) => {
+    first ??= ip;
+    return address(ip, `${field}.ip`);
+  });
   const one = stringOr(status.podIP, 'status.podIP', '');
-  if (one === '') return many;
+  if (one === '' || one === first) return many;
   const primary = address(one, 'status.podIP');
   return many.some((candidate) => sameAddress(candidate, primary)) ? many : [primary, ...many];
 }
 
 export const conditions = (status: JsonObject) =>
-  eachObject(status.conditions, 'status.conditions', (item, field) => ({
+  eachInside(status.conditions, 'status.conditions', (item, field) => ({
     type: string(item.type, `${field}.type`),
     status: string(item.status, `${field}.status`),
     reason: stringOr(item.reason, `${field}.reason`, ''),
@@ -84,41 +89,46 @@ export const conditions = (status: JsonObject) =>
 function readContainers(spec: JsonObject, status: JsonObject): readonly Container[] {
   const running = new Map<string, JsonObject>();
   for (const list of ['containerStatuses', 'initContainerStatuses'])
-    eachObject(status[list], `status.${list}`, (item, field) => {
+    eachInside(status[list], `status.${list}`, (item, field) => {
       running.set(string(item.name, `${field}.name`), item);
     });
   const read = (item: JsonObject, field: string) => readContainer(item, field, running);
-  const sidecars = eachObject(spec.initContainers, 'spec.initContainers', (item, field) =>
+  const main = eachInside(spec.containers, 'spec.containers', read);
+  if (spec.initContainers === undefined) return main;
+  const sidecars = eachInside(spec.initContainers, 'spec.initContainers', (item, field) =>
     item.restartPolicy === 'Always' ? read(item, field) : undefined,
   );
-  return [
-    ...eachObject(spec.containers, 'spec.containers', read),
-    ...sidecars.filter((container) => container !== undefined),
-  ];
+  return [...main, ...sidecars.filter((container) => container !== undefined)];
 }
 
 function readContainer(item: JsonObject, field: string, running: ReadonlyMap<string, JsonObject>): Container {
   const name = string(item.name, `${field}.name`);
-  const status = running.get(name) ?? {};
-  const state = objectOrEmpty(status.state, `status of ${name}.state`);
-  const waiting = objectOrEmpty(state.waiting, `status of ${name}.state.waiting`);
-  const reason = optionalString(waiting.reason, `status of ${name}.state.waiting.reason`);
   return {
     name,
-    ports: eachObject(item.ports, `${field}.ports`, readPort),
-    ready: boolOr(status.ready, `status of ${name}.ready`, false),
-    restarts: intOr(status.restartCount, `status of ${name}.restartCount`, 0),
-    ...(reason === undefined ? {} : { waiting: reason }),
+    ports: eachInside(item.ports, `${field}.ports`, readPort),
+    ...containerState(running.get(name) ?? {}, name),
   };
+}
+
+function containerState(status: JsonObject, name: string): Pick<Container, 'ready' | 'restarts' | 'waiting'> {
+  try {
+    const state = objectOrEmpty(status.state, '.state');
+    const waiting = objectOrEmpty(state.waiting, '.state.waiting');
+    const reason = optionalString(waiting.reason, '.state.waiting.reason');
+    const ready = boolOr(status.ready, '.ready', false);
+    const restarts = intOr(status.restartCount, '.restartCount', 0);
+    return reason === undefined ? { ready, restarts } : { ready, restarts, waiting: reason };
+  } catch (error) {
+    if (!(error instanceof Mismatch)) throw error;
+    throw new Mismatch(`status of ${name}${error.field}`, error.why);
+  }
 }
 
 function readPort(item: JsonObject, field: string): ContainerPort {
   const name = stringOr(item.name, `${field}.name`, '');
-  return {
-    ...(name === '' ? {} : { name }),
-    port: port(item.containerPort, `${field}.containerPort`),
-    protocol: protocol(item.protocol, `${field}.protocol`),
-  };
+  const number = port(item.containerPort, `${field}.containerPort`);
+  const transport = protocol(item.protocol, `${field}.protocol`);
+  return name === '' ? { port: number, protocol: transport } : { name, port: number, protocol: transport };
 }
 
 /** `kind` where the object itself has none (items of a typed list). */
