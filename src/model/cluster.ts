@@ -104,6 +104,8 @@ export interface Node {
   readonly labels: Labels;
   readonly annotations: Labels;
   readonly internalAddresses: readonly Address[];
+  /** The ExternalIPs of status.addresses; absent where there are none. */
+  readonly externalAddresses?: readonly Address[];
   readonly podCidrs: readonly Prefix[];
   /** Condition type -> status: `Ready` -> `True`. */
   readonly conditions: Readonly<
@@ -127,6 +129,8 @@ export interface Service {
   readonly clusterIps: readonly Address[];
   readonly headless: boolean;
   readonly selector: Labels;
+  /** The Service's own labels. */
+  readonly labels?: Labels;
   readonly ports: readonly ServicePort[];
   readonly internalTrafficPolicy: string;
 }

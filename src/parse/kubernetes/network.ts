@@ -35,14 +35,17 @@ export function readNode(item: JsonObject): Node {
   const status = objectOrEmpty(item.status, 'status');
   const podCidrs = each(spec.podCIDRs, 'spec.podCIDRs', cidr);
   const single = stringOr(spec.podCIDR, 'spec.podCIDR', '');
-  const internal = eachObject(status.addresses, 'status.addresses', (entry, field) =>
-    entry.type === 'InternalIP' ? address(entry.address, `${field}.address`) : undefined,
-  );
+  const addressesOf = (type: string) =>
+    eachObject(status.addresses, 'status.addresses', (entry, field) =>
+      entry.type === type ? address(entry.address, `${field}.address`) : undefined,
+    ).filter((entry) => entry !== undefined);
+  const external = addressesOf('ExternalIP');
   return {
     name: meta.name,
     labels: meta.labels,
     annotations: labels(meta.raw.annotations, 'metadata.annotations'),
-    internalAddresses: internal.filter((entry) => entry !== undefined),
+    internalAddresses: addressesOf('InternalIP'),
+    ...(external.length === 0 ? {} : { externalAddresses: external }),
     podCidrs: podCidrs.length > 0 || single === '' ? podCidrs : [cidr(single, 'spec.podCIDR')],
     conditions: Object.fromEntries(conditions(status).map(({ type, ...rest }) => [type, rest])),
     taints: eachObject(spec.taints, 'spec.taints', readTaint),
@@ -91,6 +94,7 @@ export function readService(item: JsonObject): Service {
         : texts.map((text, i) => address(text, many.length > 0 ? `spec.clusterIPs[${i}]` : 'spec.clusterIP')),
     headless,
     selector: labels(spec.selector, 'spec.selector'),
+    labels: meta.labels,
     ports: eachObject(spec.ports, 'spec.ports', readServicePort),
     internalTrafficPolicy: stringOr(spec.internalTrafficPolicy, 'spec.internalTrafficPolicy', 'Cluster'),
   };
