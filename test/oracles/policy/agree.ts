@@ -1,4 +1,5 @@
 /** Engine and reference side by side over all flows of random clusters. */
+import { appendFileSync } from 'node:fs';
 import fc from 'fast-check';
 import type { Cluster } from '../../../src/model/cluster.ts';
 import { formatAddress } from '../../../src/net/address.ts';
@@ -76,5 +77,8 @@ export function agree(
     }),
     { numRuns, ...(seed === undefined ? {} : { seed: Number(seed) }) },
   );
+  // scripts/soak-policy.mjs adds them up.
+  const tally = process.env.PODPATH_POLICY_TALLY;
+  if (tally !== undefined) appendFileSync(tally, `${asked}\n`);
   return asked;
 }
