@@ -20,4 +20,5 @@ export function policyEngine(cluster: Cluster, chosen: Partial<PolicyReading> = 
 
 const traitSources: readonly TraitSource[] = [];
 
+export { type ConnectivityOptions, connectivity } from './connectivity.ts';
 export { quotient } from './quotient.ts';
