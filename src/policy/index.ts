@@ -21,4 +21,5 @@ export function policyEngine(cluster: Cluster, chosen: Partial<PolicyReading> = 
 const traitSources: readonly TraitSource[] = [];
 
 export { type ConnectivityOptions, connectivity } from './connectivity.ts';
-export { quotient } from './quotient.ts';
+export { editNetworkPolicy, type NetworkPolicyEdit } from './edit.ts';
+export { editedQuotient, type Quotient, quotient } from './quotient.ts';

@@ -19,9 +19,11 @@ export function kubernetesLayer(world: PolicyWorld): Layer {
   };
 }
 
+export const networkPolicyTierName = 'NetworkPolicy';
+
 function networkPolicyTier(world: PolicyWorld): Tier {
   return {
-    name: 'NetworkPolicy',
+    name: networkPolicyTierName,
     groups: lowerNetworkPolicies(world).map((policy) => [policy]),
     otherwise: 'deny',
     unspecified: {

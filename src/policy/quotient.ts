@@ -3,9 +3,13 @@
  * without being listed: a destination's row is constant over long runs of sources, so a sweep over the sources meets only the changes.
  */
 
+import { eachId, hasId, idRange, intersectIds } from '../net/id-set.ts';
+import { type PortSet, portless } from '../net/port-set.ts';
 import { bothCells, type Cell, openCell } from './engine/cell.ts';
-import type { Engine, EngineLayer } from './engine/engine.ts';
+import type { EditedEngine } from './engine/edit.ts';
+import { cellJoiner, type Engine, type EngineLayer } from './engine/engine.ts';
 import type { Row } from './engine/rows.ts';
+import type { Direction } from './ir.ts';
 
 export interface Quotient {
   readonly classes: number;
@@ -17,29 +21,29 @@ export interface Quotient {
   readonly conditionalPairs: number;
   readonly deniedPairs: number;
   /** Of every class's members and rows: the same connectivity gives the same text. */
-  readonly fingerprint: string;
+  readonly fingerprint: number;
 }
 
 type Bucket = 'allow' | 'maybe' | 'deny';
+
+/** By TCP, UDP and SCTP: what NetworkPolicy leaves open about ICMP would make every denied pair a conditional one. */
 const bucketOf = (cell: Cell): Bucket =>
-  cell.allow.length > 0 ? 'allow' : cell.maybe.length > 0 ? 'maybe' : 'deny';
+  hasTransport(cell.allow) ? 'allow' : hasTransport(cell.maybe) ? 'maybe' : 'deny';
+
+/** The line begins with the protocols that have ports. */
+const hasTransport = (set: PortSet): boolean =>
+  set.length > 0 && (set[0] as number) < (portless[0] as number);
 
 export function quotient(engine: Engine): Quotient {
   const { universe } = engine;
-  const pods = universe.podsTo;
-  const weights = universe.classes.slice(0, pods).map(({ members }) => members.length);
+  const weights = weightsOf(engine);
   const rows = new Set<Row>();
-  const fingerprint = new Fingerprint();
-  for (const layer of engine.layers)
-    for (const direction of ['egress', 'ingress'] as const)
-      for (let id = 0; id < pods; id++) {
-        const row = layer.rows[direction].of(id);
-        fingerprint.add(row, rows.has(row));
-        rows.add(row);
-      }
-  for (const { members } of universe.classes.slice(0, pods))
-    for (const end of members)
-      if (end.kind === 'pod') fingerprint.text(`${end.pod.namespace}/${end.pod.name}`);
+  let fingerprint = 0;
+  for (let id = 0; id < universe.podsTo; id++)
+    for (const direction of ['egress', 'ingress'] as const) {
+      for (const layer of engine.layers) rows.add(layer.rows[direction].of(id));
+      fingerprint = mixed(fingerprint, rowsHash(engine, direction, id), 1);
+    }
   const counts = countPairs(engine, weights);
   return {
     classes: universe.classes.length,
@@ -48,9 +52,51 @@ export function quotient(engine: Engine): Quotient {
     allowedPairs: counts.allow,
     conditionalPairs: counts.maybe,
     deniedPairs: counts.deny,
-    fingerprint: fingerprint.value(),
+    fingerprint,
   };
 }
+
+/** The quotient after an edit of `engine`, from the rows that the edit changed alone; `rows` then counts those that were made anew too. */
+export function editedQuotient(before: Quotient, engine: Engine, edited: EditedEngine): Quotient {
+  const { affected, engine: after } = edited;
+  if (affected === undefined) return quotient(after);
+  const weights = weightsOf(engine);
+  const pods = idRange(0, engine.universe.podsTo);
+  const counts: Record<Bucket, number> = {
+    allow: before.allowedPairs,
+    maybe: before.conditionalPairs,
+    deny: before.deniedPairs,
+  };
+  const recount = (src: number, dst: number) => {
+    const weight = (weights[src] as number) * (weights[dst] as number);
+    counts[bucketOf(engine.cell(src, dst))] -= weight;
+    counts[bucketOf(after.cell(src, dst))] += weight;
+  };
+  const sources = intersectIds(affected.egress, pods);
+  const destinations = intersectIds(affected.ingress, pods);
+  for (const src of eachId(sources)) for (let dst = 0; dst < weights.length; dst++) recount(src, dst);
+  for (const dst of eachId(destinations))
+    for (let src = 0; src < weights.length; src++) if (!hasId(sources, src)) recount(src, dst);
+  let { fingerprint } = before;
+  for (const [direction, ids] of [
+    ['egress', sources],
+    ['ingress', destinations],
+  ] as const)
+    for (const id of eachId(ids)) {
+      fingerprint = mixed(fingerprint, rowsHash(engine, direction, id), -1);
+      fingerprint = mixed(fingerprint, rowsHash(after, direction, id), 1);
+    }
+  return {
+    ...before,
+    allowedPairs: counts.allow,
+    conditionalPairs: counts.maybe,
+    deniedPairs: counts.deny,
+    fingerprint,
+  };
+}
+
+const weightsOf = ({ universe }: Engine): readonly number[] =>
+  universe.classes.slice(0, universe.podsTo).map(({ members }) => members.length);
 
 /** What the layers together say of one direction at one subject, as one row. */
 function combinedRow(layers: readonly EngineLayer[], direction: 'egress' | 'ingress', id: number): Row {
@@ -84,7 +130,7 @@ function countPairs(engine: Engine, weights: readonly number[]): Record<Bucket, 
       for (let dst = 0; dst < size; dst++) add(src, dst, engine.cell(src, dst));
     return counts;
   }
-  const join = joiner();
+  const join = cellJoiner(engine.intern);
   const ingress = weights.map((_, id) => combinedRow(engine.layers, 'ingress', id));
   const { current, changes, totals } = ingressSweep(ingress, weights);
   for (let src = 0; src < size; src++) {
@@ -171,46 +217,65 @@ function eachOther(
   }
 }
 
-function joiner(): (a: Cell, b: Cell) => Cell {
-  const known = new Map<Cell, Map<Cell, Cell>>();
-  return (a, b) => {
-    const inner = known.get(a) ?? new Map<Cell, Cell>();
-    known.set(a, inner);
-    const cell = inner.get(b) ?? bothCells(a, b);
-    inner.set(b, cell);
-    return cell;
-  };
+const modulus = 2 ** 46;
+/** A sum, so that the order does not matter and a part can be taken back. */
+const mixed = (sum: number, value: number, sign: 1 | -1): number =>
+  (((sum + sign * value) % modulus) + modulus) % modulus;
+
+/** Of one class: who is in it, and its rows of all layers in one direction. */
+function rowsHash(engine: Engine, direction: Direction, id: number): number {
+  const hash = new Hash();
+  for (const end of engine.universe.classes[id]?.members ?? [])
+    if (end.kind === 'pod') hash.text(`${end.pod.namespace}/${end.pod.name}`);
+  hash.text(direction);
+  for (const layer of engine.layers) hash.number(rowHash(layer.rows[direction].of(id)));
+  return hash.value();
 }
 
-/** FNV-1a over 53 bits' worth of two halves: enough to tell results apart, and pure. */
-class Fingerprint {
+const rowHashes = new WeakMap<Row, number>();
+
+function rowHash(row: Row): number {
+  const known = rowHashes.get(row);
+  if (known !== undefined) return known;
+  const hash = new Hash();
+  for (const [i, cell] of row.cells.entries()) {
+    hash.number(row.starts[i] as number);
+    hash.number(cellHash(cell));
+  }
+  const value = hash.value() % 2 ** 31;
+  rowHashes.set(row, value);
+  return value;
+}
+
+const cellHashes = new WeakMap<Cell, number>();
+
+function cellHash(cell: Cell): number {
+  const known = cellHashes.get(cell);
+  if (known !== undefined) return known;
+  const hash = new Hash();
+  for (const port of cell.allow) hash.number(port);
+  hash.text('|');
+  for (const port of cell.maybe) hash.number(port);
+  const value = hash.value() % 2 ** 31;
+  cellHashes.set(cell, value);
+  return value;
+}
+
+/** FNV-1a in two halves of 23 bits: to tell results apart, not to keep secrets. */
+class Hash {
   private a = 0x811c9dc5;
   private b = 0x01000193;
-  private readonly ids = new Map<Row, number>();
 
-  add(row: Row, known: boolean): void {
-    if (known) {
-      this.number(this.ids.get(row) as number);
-      return;
-    }
-    this.ids.set(row, this.ids.size);
-    for (const [i, cell] of row.cells.entries()) {
-      this.number(row.starts[i] as number);
-      for (const port of cell.allow) this.number(port);
-      for (const port of cell.maybe) this.number(-port);
-    }
+  number(value: number): void {
+    this.a = Math.imul(this.a ^ value, 0x01000193);
+    this.b = Math.imul(this.b ^ (this.a >>> 15) ^ value, 0x85ebca6b);
   }
 
   text(value: string): void {
     for (let i = 0; i < value.length; i++) this.number(value.charCodeAt(i));
   }
 
-  value(): string {
-    return [this.a, this.b].map((half) => (half >>> 0).toString(16).padStart(8, '0')).join('');
-  }
-
-  private number(value: number): void {
-    this.a = Math.imul(this.a ^ (value & 0xffff), 0x01000193);
-    this.b = Math.imul(this.b ^ (value >>> 7) ^ this.a, 0x85ebca6b);
+  value(): number {
+    return (this.a >>> 9) * 2 ** 23 + (this.b >>> 9);
   }
 }

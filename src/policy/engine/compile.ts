@@ -17,7 +17,7 @@ export interface CompiledRule {
 }
 
 export interface CompiledPolicy {
-  /** Place among all policies of the layer and direction. */
+  /** A number of its own among the policies of the layer and direction; of one group, in the order in which they stand. */
   readonly rank: number;
   readonly tier: number;
   readonly group: number;

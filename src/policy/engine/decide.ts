@@ -43,11 +43,36 @@ const sameRank: Condition = {
  * All ports between a subject and one other class. `policies` are those that select the subject, `active` their rules that match the
  * pair; both in the order of the layer.
  */
-export function decideCell(
-  layer: Layer,
+export type DecideCell = (policies: readonly CompiledPolicy[], active: readonly ActiveRule[]) => Cell;
+
+/** Remembers the answers of the commonest form, plain allow rules in one isolating tier: they depend on the rules' ports alone. */
+export function cellDecider(layer: Layer): DecideCell {
+  const plain = new Map<string, Cell>();
+  return (policies, active) => {
+    const tier = plainTier(layer, policies, active);
+    if (tier === undefined) return decideCell(layer, policies, active);
+    const key = `${tier}/${active.map(({ ports }) => ports.join()).join(';')}`;
+    const cell = plain.get(key) ?? decideCell(layer, policies, active);
+    plain.set(key, cell);
+    return cell;
+  };
+}
+
+function plainTier(
+  { tiers }: Layer,
   policies: readonly CompiledPolicy[],
   active: readonly ActiveRule[],
-): Cell {
+): number | undefined {
+  const tier = policies[0]?.tier;
+  if (tier === undefined || tiers[tier]?.otherwise !== 'deny') return undefined;
+  const isolating = policies.every(
+    (one) => one.tier === tier && one.isolates && one.policy.condition === undefined,
+  );
+  const allowing = active.every(({ rule }) => rule.action === 'allow' && rule.condition === undefined);
+  return isolating && allowing ? tier : undefined;
+}
+
+function decideCell(layer: Layer, policies: readonly CompiledPolicy[], active: readonly ActiveRule[]): Cell {
   const plan: Plan = {
     layer,
     steps: layer.tiers.map((_, t) => stepsOf(active.filter(({ policy }) => policy.tier === t))),

@@ -24,12 +24,19 @@ interface CompiledRewrite {
   readonly rewrite: PortRewrite;
 }
 
-export interface Engine {
+/** What an engine is made of; engines of one cluster may share most of it. */
+export interface EngineParts {
   readonly world: PolicyWorld;
   readonly program: PolicyProgram;
+  readonly traits: readonly TraitSource[];
   readonly universe: Universe;
   readonly select: Select;
   readonly layers: readonly EngineLayer[];
+  /** One object for equal cells. */
+  readonly intern: (cell: Cell) => Cell;
+}
+
+export interface Engine extends EngineParts {
   /** Every port from one class to another, exemptions aside: those depend on the two ends, not on their classes. */
   readonly cell: (src: number, dst: number) => Cell;
   readonly verdict: (flow: PolicyFlow) => PointVerdict;
@@ -64,16 +71,12 @@ export function createEngine(
       })),
     };
   });
-  const joined = new Map<Cell, Map<Cell, Cell>>();
-  const join = (a: Cell, b: Cell): Cell => {
-    if (a === openCell) return b;
-    if (b === openCell) return a;
-    const inner = joined.get(a) ?? new Map<Cell, Cell>();
-    joined.set(a, inner);
-    const cell = inner.get(b) ?? intern(bothCells(a, b));
-    inner.set(b, cell);
-    return cell;
-  };
+  return assemble({ world, program, traits, universe, select, layers, intern });
+}
+
+export function assemble(parts: EngineParts): Engine {
+  const { universe, layers, intern } = parts;
+  const join = cellJoiner(intern);
   const layerCell = (layer: EngineLayer, src: number, dst: number): Cell => {
     const cell = join(cellAt(layer.rows.egress.of(src), dst), cellAt(layer.rows.ingress.of(dst), src));
     return layer.rewrites.reduce(
@@ -82,27 +85,34 @@ export function createEngine(
       cell,
     );
   };
-  const cell = (src: number, dst: number): Cell =>
-    layers.reduce<Cell>((sum, layer) => join(sum, layerCell(layer, src, dst)), openCell);
   return {
-    world,
-    program,
-    universe,
-    select,
-    layers,
-    cell,
+    ...parts,
+    cell: (src, dst) => layers.reduce<Cell>((sum, layer) => join(sum, layerCell(layer, src, dst)), openCell),
     verdict: (flow) => {
       const src = universe.classOf(flow.src);
       const dst = universe.classOf(flow.dst);
       if (src === undefined || dst === undefined) return unknownEnd;
       const exempt = isExempt(flow.src, flow.dst);
-      const point = linePoint(flow.protocol, flow.port);
       let sum: Cell = openCell;
       for (const layer of layers)
         if (!exempt || !layer.compiled.layer.exemptsSelfAndOwnNode)
           sum = join(sum, layerCell(layer, src, dst));
-      return verdictAt(sum, point);
+      return verdictAt(sum, linePoint(flow.protocol, flow.port));
     },
+  };
+}
+
+/** Both cells must let a port pass; the few distinct cells meet again and again. */
+export function cellJoiner(intern: (cell: Cell) => Cell): (a: Cell, b: Cell) => Cell {
+  const joined = new Map<Cell, Map<Cell, Cell>>();
+  return (a, b) => {
+    if (a === openCell) return b;
+    if (b === openCell) return a;
+    const inner = joined.get(a) ?? new Map<Cell, Cell>();
+    joined.set(a, inner);
+    const cell = inner.get(b) ?? intern(bothCells(a, b));
+    inner.set(b, cell);
+    return cell;
   };
 }
 

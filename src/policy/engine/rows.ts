@@ -2,11 +2,11 @@
  * One subject's answer towards every class, as runs of classes with the same answer. Where a run begins and ends is where some rule
  * begins or ends to match; between, nothing changes.
  */
-import { hasId } from '../../net/id-set.ts';
+import { eachId, hasId, noIds, unionIds } from '../../net/id-set.ts';
 import type { Direction, Layer } from '../ir.ts';
 import { type Cell, cellKey } from './cell.ts';
 import { type CompiledLayer, type CompiledPolicy, resolvePorts } from './compile.ts';
-import { type ActiveRule, decideCell } from './decide.ts';
+import { type ActiveRule, cellDecider, type DecideCell } from './decide.ts';
 import type { EndpointClass, Universe } from './universe.ts';
 
 /** Classes from starts[i] to starts[i + 1], exclusive, have cells[i]. starts[0] is 0. */
@@ -29,51 +29,93 @@ export function cellAt({ starts, cells }: Row, id: number): Cell {
 /** Rows of one layer and direction, each made when first asked for and shared by all subjects that the same policies select. */
 export interface Rows {
   readonly of: (subject: number) => Row;
-  /** Ranks of the policies that select the subject, in order. */
+  /** The policies that select the subject, in the order in which they are asked. */
   readonly policiesOf: (subject: number) => readonly CompiledPolicy[];
+  /** The same with one policy exchanged, added (no `before`) or removed (no `after`); rows of all others are shared. */
+  readonly edited: (before: CompiledPolicy | undefined, after: CompiledPolicy | undefined) => Rows;
+}
+
+/** What rows are made from; never changed once rows were made from it. */
+interface Ground {
+  readonly layer: Layer;
+  readonly universe: Universe;
+  readonly intern: (cell: Cell) => Cell;
+  readonly decide: DecideCell;
+  /** By rank; undefined where one was removed. */
+  readonly policies: readonly (CompiledPolicy | undefined)[];
+  /** For each class the ranks of the policies that select it, sorted. */
+  readonly lists: readonly (readonly number[] | undefined)[];
 }
 
 export function layerRows(
   compiled: CompiledLayer,
   direction: Direction,
   universe: Universe,
-  cells: (cell: Cell) => Cell,
+  intern: (cell: Cell) => Cell,
 ): Rows {
   const policies = compiled.policies[direction];
-  const lists = subjectLists(policies, universe.classes.length);
-  const rows: (Row | undefined)[] = new Array<Row | undefined>(universe.classes.length);
-  const shared = new Map<string, Row>();
+  return rowsOn(
+    {
+      layer: compiled.layer,
+      universe,
+      intern,
+      decide: cellDecider(compiled.layer),
+      policies,
+      lists: subjectLists(policies, universe.classes.length),
+    },
+    new Array<Row | undefined>(universe.classes.length),
+    new Map(),
+  );
+}
+
+function rowsOn(ground: Ground, rows: (Row | undefined)[], shared: Map<string, Row>): Rows {
+  const { lists, universe } = ground;
   const policiesOf = (subject: number): readonly CompiledPolicy[] =>
-    (lists[subject] ?? []).map((rank) => policies[rank] as CompiledPolicy);
+    (lists[subject] ?? []).map((rank) => ground.policies[rank] as CompiledPolicy).sort(inOrder);
   return {
     policiesOf,
     of: (subject) => {
       const known = rows[subject];
       if (known !== undefined) return known;
       const own = policiesOf(subject);
-      const personal = own.some((policy) => policy.personal);
+      const personal = own.some((one) => one.personal);
       const key = `${(lists[subject] ?? []).join()}${personal ? `@${subject}` : ''}`;
-      let row = shared.get(key);
-      if (row === undefined) {
-        row = makeRow(compiled.layer, own, subject, universe, cells);
-        shared.set(key, row);
-      }
+      const row = shared.get(key) ?? makeRow(ground, own, subject);
+      shared.set(key, row);
       rows[subject] = row;
       return row;
+    },
+    edited: (before, after) => {
+      const affected = unionIds(before?.subjects ?? noIds, after?.subjects ?? noIds);
+      const nextLists = [...lists];
+      const nextRows = [...rows];
+      for (const id of eachId(affected)) {
+        nextRows[id] = undefined;
+        const kept = (lists[id] ?? []).filter((rank) => rank !== before?.rank);
+        const added = after !== undefined && hasId(after.subjects, id) ? [...kept, after.rank] : kept;
+        nextLists[id] = added.sort((a, b) => a - b);
+      }
+      const policies = [...ground.policies];
+      if (before !== undefined) policies[before.rank] = undefined;
+      if (after !== undefined) policies[after.rank] = after;
+      // Keys name policies by rank: those of the old policy must not be found again.
+      return rowsOn({ ...ground, universe, policies, lists: nextLists }, nextRows, new Map());
     },
   };
 }
 
-/** For each class the ranks of the policies that select it. */
+/** A policy that was added later stands behind its tier's others, whatever its rank. */
+const inOrder = (a: CompiledPolicy, b: CompiledPolicy): number =>
+  a.tier - b.tier || a.group - b.group || a.rank - b.rank;
+
 function subjectLists(policies: readonly CompiledPolicy[], size: number): (number[] | undefined)[] {
   const lists: (number[] | undefined)[] = new Array<number[] | undefined>(size);
   for (const { subjects, rank } of policies)
-    for (let i = 0; i < subjects.length; i += 2)
-      for (let id = subjects[i] as number; id < (subjects[i + 1] as number); id++) {
-        const list = lists[id];
-        if (list === undefined) lists[id] = [rank];
-        else list.push(rank);
-      }
+    for (const id of eachId(subjects)) {
+      const list = lists[id];
+      if (list === undefined) lists[id] = [rank];
+      else list.push(rank);
+    }
   return lists;
 }
 
@@ -94,11 +136,9 @@ export function rulesFor(
 }
 
 function makeRow(
-  layer: Layer,
+  { universe, intern, decide }: Ground,
   policies: readonly CompiledPolicy[],
   subject: number,
-  universe: Universe,
-  intern: (cell: Cell) => Cell,
 ): Row {
   const rules = rulesFor(policies, subject, universe);
   const events = changes(rules);
@@ -114,8 +154,7 @@ function makeRow(
     let cell = known.get(key);
     if (cell === undefined) {
       cell = intern(
-        decideCell(
-          layer,
+        decide(
           policies,
           active.map((i) => rules[i] as ActiveRule),
         ),
