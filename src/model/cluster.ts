@@ -142,6 +142,8 @@ export interface ServicePort {
   /** Number, or a container port's name. */
   readonly targetPort: number | string;
   readonly nodePort?: number;
+  /** `http`, `kubernetes.io/h2c`: what the port carries, for those who look into it. */
+  readonly appProtocol?: string;
 }
 
 export interface EndpointSlice {

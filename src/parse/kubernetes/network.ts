@@ -94,7 +94,7 @@ export function readService(item: JsonObject): Service {
         : texts.map((text, i) => address(text, many.length > 0 ? `spec.clusterIPs[${i}]` : 'spec.clusterIP')),
     headless,
     selector: labels(spec.selector, 'spec.selector'),
-    labels: meta.labels,
+    ...(Object.keys(meta.labels).length === 0 ? {} : { labels: meta.labels }),
     ports: eachObject(spec.ports, 'spec.ports', readServicePort),
     internalTrafficPolicy: stringOr(spec.internalTrafficPolicy, 'spec.internalTrafficPolicy', 'Cluster'),
   };
@@ -104,6 +104,7 @@ function readServicePort(item: JsonObject, field: string): ServicePort {
   const number = port(item.port, `${field}.port`);
   const target = item.targetPort;
   const nodePort = intOr(item.nodePort, `${field}.nodePort`, 0);
+  const appProtocol = stringOr(item.appProtocol, `${field}.appProtocol`, '');
   return {
     name: stringOr(item.name, `${field}.name`, ''),
     port: number,
@@ -116,6 +117,7 @@ function readServicePort(item: JsonObject, field: string): ServicePort {
           ? target
           : port(target, `${field}.targetPort`),
     ...(nodePort === 0 ? {} : { nodePort }),
+    ...(appProtocol === '' ? {} : { appProtocol }),
   };
 }
 
