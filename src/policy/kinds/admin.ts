@@ -82,7 +82,10 @@ const refused = ({ kind, name }: AdminPolicy, doubt: string): Condition => ({
 
 function lowerRule(world: PolicyWorld, { kind, name }: AdminPolicy, rule: AdminRule): Rule[] {
   const { action, field } = rule;
-  const mystery: Condition = { code: 'not-understood', text: `${kind} ${name} ${field} has no action known here` };
+  const mystery: Condition = {
+    code: 'not-understood',
+    text: `${kind} ${name} ${field} has no action known here`,
+  };
   if (!rule.understood) {
     const all = { ports: { set: everyPort, named: [] }, field };
     if (action === 'unknown') return anyAction({ ...all, peer: anyEndpoint, condition: mystery });

@@ -109,7 +109,7 @@ const rule = (direction: 'ingress' | 'egress', { actions, portsKey }: Form): fc.
   );
 
 const subject: fc.Arbitrary<JsonObject> = fc.oneof(
-  { weight: 1, arbitrary: fc.constant({ namespaces: {} }) },
+  { weight: 2, arbitrary: fc.constant({ namespaces: {} }) },
   { weight: 2, arbitrary: podPeer },
 );
 
