@@ -15,9 +15,11 @@ import {
 } from '../../test/support/objects.ts';
 import type { Cluster, NetworkPolicy, Pod } from '../model/cluster.ts';
 import type { Endpoint, FlowProtocol } from '../model/flow.ts';
-import { unknown } from '../model/known.ts';
-import { address } from '../net/address.ts';
-import type { PolicyDecision, PolicyOptions } from './decision.ts';
+import { orElse, unknown } from '../model/known.ts';
+import { address, sameAddress } from '../net/address.ts';
+import type { PolicyDecision, PolicyOptions, PolicyQuery, PolicyVerdict } from './decision.ts';
+import type { FlowEnd } from './endpoint.ts';
+import { policyEngine } from './index.ts';
 import { decide } from './reference.ts';
 
 const web = pod('shop/web', '10.244.1.2', { labels: { app: 'web', tier: 'front' } });
@@ -54,7 +56,45 @@ function ask(
 ): PolicyDecision {
   const end = (e: Pod | Endpoint) => ('kind' in e ? e : at(e));
   const world = Array.isArray(policies) ? withPolicies(...policies) : policies;
-  return decide(world, { src: end(src), dst: end(dst), protocol, dstPort: port }, options);
+  const query = { src: end(src), dst: end(dst), protocol, dstPort: port };
+  const decision = decide(world, query, options);
+  const engine = engineVerdict(world, query, options);
+  if (engine !== undefined) expect(engine, 'the engine').toBe(decision.verdict);
+  return decision;
+}
+
+/** Every rule is asked of the engine too. Undefined for ends that it has no name for: Services, finished pods. */
+function engineVerdict(
+  world: Cluster,
+  { src, dst, protocol, dstPort }: PolicyQuery,
+  options: PolicyOptions,
+): PolicyVerdict | undefined {
+  const [from, to] = [flowEnd(world, src), flowEnd(world, dst)];
+  if (from === undefined || to === undefined) return undefined;
+  const engine = policyEngine(world, { ipBlockMatchesPods: options.ipBlockMatchesPods ?? true });
+  const line = protocol.toUpperCase() as 'TCP' | 'UDP' | 'SCTP' | 'ICMP';
+  const { verdict } = engine.verdict({ src: from, dst: to, protocol: line, port: dstPort });
+  return verdict === 'conditional' ? 'unknown' : verdict;
+}
+
+function flowEnd(world: Cluster, end: Endpoint): FlowEnd | undefined {
+  const pods = orElse(world.pods, []).filter((p) => p.phase === 'Running');
+  switch (end.kind) {
+    case 'pod': {
+      const found = pods.find((p) => p.namespace === end.namespace && p.name === end.name);
+      return found && { kind: 'pod', pod: found };
+    }
+    case 'node': {
+      const found = orElse(world.nodes, []).find(({ name }) => name === end.name);
+      return found && { kind: 'node', node: found };
+    }
+    case 'external': {
+      const owner = pods.find((p) => p.addresses.some((own) => sameAddress(own, end.address)));
+      return owner === undefined ? end : { kind: 'pod', pod: owner };
+    }
+    case 'service':
+      return undefined;
+  }
 }
 const verdict = (...args: Parameters<typeof ask>) => ask(...args).verdict;
 
