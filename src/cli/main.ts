@@ -9,6 +9,7 @@ import * as diagnose from './diagnose.ts';
 import * as doctor from './doctor.ts';
 import { reportError } from './errors.ts';
 import * as lab from './lab.ts';
+import * as policy from './policy.ts';
 import * as scan from './scan.ts';
 import * as snapshot from './snapshot.ts';
 import * as trace from './trace.ts';
@@ -19,6 +20,7 @@ const commands: readonly { register(program: Command): void }[] = [
   diagnose,
   trace,
   scan,
+  policy,
   snapshot,
   lab,
   demo,

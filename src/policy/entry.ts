@@ -7,6 +7,7 @@ import { type Connection, type Party, partyText } from '../model/connectivity.ts
 import type { EntryBackend, EntryPoint } from '../model/ingress.ts';
 import { known, orElse } from '../model/known.ts';
 import {
+  everyPort,
   formatPorts,
   intersectPorts,
   linePoint,
@@ -40,6 +41,8 @@ export function entryConnections(
   entryPoints: readonly EntryPoint[],
   engineOf: EngineOf,
   by: 'workload' | 'pod' = 'workload',
+  /** Only what touches these ports. */
+  wanted: PortSet = everyPort,
 ): readonly Connection[] {
   const targets = targetsOf(cluster, entryPoints);
   if (targets.size === 0) return [];
@@ -57,6 +60,7 @@ export function entryConnections(
   for (const [pod, ports] of targets) {
     const dst = engine.universe.classOf({ kind: 'pod', pod });
     if (src === undefined || dst === undefined) continue;
+    if (intersectPorts(ports, wanted).length === 0) continue;
     const cell = engine.cell(src, dst);
     const maybe = intersectPorts(cell.maybe, ports);
     reached.push({

@@ -1,0 +1,13 @@
+/** `podpath policy`: what the policies mean. One file a subcommand, each with `register(parent)`. */
+import type { Command } from 'commander';
+import * as list from './policy-list.ts';
+
+/** In the order of the help. */
+const subcommands: readonly { register(parent: Command): void }[] = [list];
+
+export function register(program: Command): void {
+  const policy = program
+    .command('policy')
+    .description('what the network policies mean, of every kind: from manifests, a snapshot or a lab');
+  for (const subcommand of subcommands) subcommand.register(policy);
+}
