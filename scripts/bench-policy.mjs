@@ -85,6 +85,11 @@ function benchSize(name, program, files) {
     wholes.map((run) => sum(run.phases)),
     aims[name] && `aim ${aims[name]}`,
   );
+  row(
+    'CPU time of the process',
+    wholes.map(({ cpuMs }) => cpuMs),
+    'start-up and garbage collection on other cores too',
+  );
   figure('peak memory', `${Math.round(Math.max(...wholes.map(({ maxRssMb }) => maxRssMb)))} MB`);
   for (const [what, count] of Object.entries(counts)) figure(what, count.toLocaleString('en'));
   figure('hash of the result', hash);

@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clusterOf } from '../../src/parse/kubernetes/cluster.ts';
 import { parsed } from '../../src/parse/result.ts';
-import { policyEngine, quotient } from '../../src/policy/index.ts';
+import { editedQuotient, editNetworkPolicy, policyEngine, quotient } from '../../src/policy/index.ts';
 import { randomOf } from './random.mjs';
 
 const [what, folder, seed] = process.argv.slice(2);
@@ -30,7 +30,14 @@ function whole() {
   const cluster = lap('objects in normal form', () => normalForm(lists));
   const engine = lap('policies compiled', () => policyEngine(cluster));
   const { fingerprint, ...counts } = lap('whole connectivity', () => quotient(engine));
-  return { phases, counts, hash: fingerprint, maxRssMb: process.resourceUsage().maxRSS / 1024 };
+  const { user, system } = process.cpuUsage();
+  return {
+    phases,
+    cpuMs: (user + system) / 1000,
+    counts,
+    hash: fingerprint,
+    maxRssMb: process.resourceUsage().maxRSS / 1024,
+  };
 }
 
 const plurals = {
@@ -56,27 +63,52 @@ function normalForm(lists) {
   return cluster;
 }
 
-/** What a loaded engine answers: random flows between pods, and each kind of question for itself. */
+/** What a loaded engine answers: random flows between pods, and the connectivity after one policy is another. */
 function after() {
   const cluster = normalForm(readLists());
   const engine = policyEngine(cluster);
-  quotient(engine);
+  const before = quotient(engine);
   const random = randomOf(Number(seed));
-  const pods = cluster.pods.value.filter(({ hostNetwork }) => !hostNetwork);
+  return { ...pointVerdicts(engine, cluster.pods.value, random), ...edits(engine, before, random) };
+}
+
+function pointVerdicts(engine, pods, random) {
+  const ends = pods.filter(({ hostNetwork }) => !hostNetwork).map((pod) => ({ kind: 'pod', pod }));
   const flows = Array.from({ length: 200_000 }, () => ({
-    src: { kind: 'pod', pod: random.pick(pods) },
-    dst: { kind: 'pod', pod: random.pick(pods) },
+    src: random.pick(ends),
+    dst: random.pick(ends),
     protocol: random.chance(0.9) ? 'TCP' : 'UDP',
     port: random.pick([53, 80, 443, 3000, 8000, 8080, 8443, 9090, 30050]),
   }));
   let allowed = 0;
-  const rates = Array.from({ length: 5 }, () => {
+  const rates = Array.from({ length: 7 }, () => {
     const started = performance.now();
     for (const flow of flows) if (engine.verdict(flow).verdict === 'allow') allowed += 1;
-    return (flows.length / (performance.now() - started)) * 1000;
+    return flows.length / (performance.now() - started) / 1000;
+  });
+  const share = (allowed / flows.length / rates.length) * 100;
+  return {
+    'point verdicts': `${median(rates).toFixed(2)} million/s (${Math.min(...rates).toFixed(2)} to ${Math.max(...rates).toFixed(2)}), ${share.toFixed(1)} % allowed`,
+  };
+}
+
+/** A policy closes, or opens a port to all: the connectivity after it, counted again. Each edit starts from the cluster as it was. */
+function edits(engine, before, random) {
+  const policies = engine.world.cluster.networkPolicies.value.filter(({ ingress }) => ingress?.length > 0);
+  let changed = 0;
+  const times = Array.from({ length: 50 }, () => {
+    const policy = random.pick(policies);
+    const field = 'spec.ingress[0]';
+    const open = { field, ports: [{ protocol: 'TCP', port: 8080, field: `${field}.ports[0]` }] };
+    const put = { ...policy, ingress: random.chance(0.5) ? [] : [open] };
+    const started = performance.now();
+    const edited = editedQuotient(before, engine, editNetworkPolicy(engine, { put }));
+    const ms = performance.now() - started;
+    if (edited.fingerprint !== before.fingerprint) changed += 1;
+    return ms;
   });
   return {
-    'point verdicts': `${(median(rates) / 1e6).toFixed(2)} million/s (${((allowed / flows.length / rates.length) * 100).toFixed(1)} % allowed)`,
+    'after one policy edit': `${median(times).toFixed(1)} ms (${Math.min(...times).toFixed(1)} to ${Math.max(...times).toFixed(1)}), ${changed} of 50 changed the result`,
   };
 }
 
