@@ -7,7 +7,7 @@ import { eachId, hasId, idRange, intersectIds } from '../net/id-set.ts';
 import { type PortSet, portless } from '../net/port-set.ts';
 import { bothCells, type Cell, openCell } from './engine/cell.ts';
 import type { EditedEngine } from './engine/edit.ts';
-import { cellJoiner, type Engine, type EngineLayer } from './engine/engine.ts';
+import type { Engine, EngineLayer } from './engine/engine.ts';
 import type { Row } from './engine/rows.ts';
 import type { Direction } from './ir.ts';
 
@@ -130,7 +130,7 @@ function countPairs(engine: Engine, weights: readonly number[]): Record<Bucket, 
       for (let dst = 0; dst < size; dst++) add(src, dst, engine.cell(src, dst));
     return counts;
   }
-  const join = cellJoiner(engine.intern);
+  const { join } = engine;
   const ingress = weights.map((_, id) => combinedRow(engine.layers, 'ingress', id));
   const { current, changes, totals } = ingressSweep(ingress, weights);
   for (let src = 0; src < size; src++) {

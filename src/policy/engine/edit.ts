@@ -1,10 +1,10 @@
 /** One policy more, less or other: what it does not touch is shared with the engine before, so that an edit is judged at once. */
 import { type IdSet, noIds, unionAll, unionIds } from '../../net/id-set.ts';
-import type { Prefix } from '../../net/prefix.ts';
 import type { Direction, Layer, LoweredPolicy, PolicyId, PolicyProgram, Tier } from '../ir.ts';
 import { type CompiledPolicy, compilePolicy } from './compile.ts';
 import { assemble, createEngine, type Engine, type EngineLayer } from './engine.ts';
-import { addDirection, collectFacts, type UsedFacts } from './facts.ts';
+import { addDirection, collectFacts } from './facts.ts';
+import type { Universe } from './universe.ts';
 
 export interface PolicyEdit {
   /** Names of the layer and tier that the policy belongs to. */
@@ -27,7 +27,7 @@ export interface EditedEngine {
  */
 export function editEngine(engine: Engine, edit: PolicyEdit): EditedEngine {
   const program = editedProgram(engine.program, edit);
-  if (edit.policy !== undefined && !covered(engine.universe.facts, edit.policy))
+  if (edit.policy !== undefined && !covered(engine.universe, edit.policy))
     return { engine: createEngine(engine.world, program, engine.traits), affected: undefined };
   const edited = engine.layers.map((layer, l) =>
     layer.compiled.layer.name === edit.layer
@@ -71,12 +71,11 @@ function editedTier(tier: Tier, { id, policy }: PolicyEdit): Tier {
   return { ...tier, groups };
 }
 
-function covered(used: UsedFacts, policy: LoweredPolicy): boolean {
+function covered({ facts: used, tree }: Universe, policy: LoweredPolicy): boolean {
   const facts = collectFacts();
   facts.addExpr(policy.subject);
   addDirection(facts, policy.ingress);
   addDirection(facts, policy.egress);
-  const text = (p: Prefix) => `${p.family}/${p.value}/${p.length}`;
   const owners = ['self', 'namespace', 'service-account', 'node'] as const;
   if (facts.podAddresses && !used.podAddresses) return false;
   if (facts.serviceAccounts && !used.serviceAccounts) return false;
@@ -84,9 +83,7 @@ function covered(used: UsedFacts, policy: LoweredPolicy): boolean {
     return false;
   if ([...facts.traits].some((name) => !used.traits.has(name))) return false;
   if ([...facts.portNames].some((name) => !used.portNames.has(name))) return false;
-  if (facts.prefixes.length === 0) return true;
-  const known = new Set(used.prefixes.map(text));
-  return facts.prefixes.every((one) => known.has(text(one)));
+  return facts.prefixes.every(tree.has);
 }
 
 function editedLayer(

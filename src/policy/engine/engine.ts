@@ -34,6 +34,8 @@ export interface EngineParts {
   readonly layers: readonly EngineLayer[];
   /** One object for equal cells. */
   readonly intern: (cell: Cell) => Cell;
+  /** Both cells must let a port pass. */
+  readonly join: (a: Cell, b: Cell) => Cell;
 }
 
 export interface Engine extends EngineParts {
@@ -71,12 +73,11 @@ export function createEngine(
       })),
     };
   });
-  return assemble({ world, program, traits, universe, select, layers, intern });
+  return assemble({ world, program, traits, universe, select, layers, intern, join: cellJoiner(intern) });
 }
 
 export function assemble(parts: EngineParts): Engine {
-  const { universe, layers, intern } = parts;
-  const join = cellJoiner(intern);
+  const { universe, layers, intern, join } = parts;
   const layerCell = (layer: EngineLayer, src: number, dst: number): Cell => {
     const cell = join(cellAt(layer.rows.egress.of(src), dst), cellAt(layer.rows.ingress.of(dst), src));
     return layer.rewrites.reduce(

@@ -11,6 +11,7 @@ export interface PrefixTree {
   readonly nodes: readonly PrefixNode[];
   /** Numbers of the prefix and of all inside of it. The prefix must be one that the tree was made from. */
   readonly inside: (of: Prefix) => IdSet;
+  readonly has: (one: Prefix) => boolean;
   /** Number of the deepest prefix that holds the address. */
   readonly deepest: (of: Address) => number;
 }
@@ -44,6 +45,7 @@ export function prefixTree(prefixes: Iterable<Prefix>): PrefixTree {
       if (at === undefined) throw new RangeError(`prefix ${keyOf(of)} is not in the tree`);
       return idRange(at, (nodes[at] as PrefixNode).end);
     },
+    has: (one) => numbers.has(keyOf(one)),
     deepest: (of) => deepest(nodes, of, of.family === 4 ? [0, firstOf6] : [firstOf6, nodes.length]),
   };
 }
