@@ -3,12 +3,14 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Connection, Party } from '../model/connectivity.ts';
 import { PodpathError } from '../model/errors.ts';
 import { type PortSet, portRange } from '../net/port-set.ts';
-import type { ConnectivityReport } from '../report/connectivity.ts';
+import type { PolicyProgramNote } from '../policy/ir.ts';
+import { type ConnectivityReport, problemText } from '../report/connectivity.ts';
 import { verbosity } from './context.ts';
 import { exitCode } from './errors.ts';
 import {
   noteProblems,
   openPolicySource,
+  type PlacedProblem,
   type PolicySource,
   type PolicySourceFlags,
   withPolicySource,
@@ -67,13 +69,25 @@ async function run(dir: string | undefined, flags: ListFlags): Promise<void> {
     connections,
     reading: { ...reading, because },
     problems: source.problems,
-    notes: program.notes.map(({ policy, field, text }) => {
-      const name = policy === undefined ? '' : `${policy.kind} ${policy.namespace ?? ''}/${policy.name} `;
-      return `${name.replace(' /', ' ')}${field === undefined ? '' : `${field} `}${text}`;
-    }),
+    notes: [...source.remarks.map(problemText), ...notesOf(program.notes, source.problems)],
   };
   await writeAll(await printed(report, flags.output));
   process.exitCode = source.problems.length > 0 ? exitCode.unknown : exitCode.ok;
+}
+
+/** Notes of the engine, without what is said as a problem already. */
+function notesOf(notes: readonly PolicyProgramNote[], problems: readonly PlacedProblem[]): string[] {
+  return notes.flatMap(({ policy, field, text }) => {
+    const name =
+      policy === undefined
+        ? ''
+        : `${policy.kind} ${policy.namespace === undefined ? '' : `${policy.namespace}/`}${policy.name}: `;
+    const said = problems.some(
+      (problem) => problem.field === field && problem.text.startsWith(name) && problem.text.includes(text),
+    );
+    const place = field === undefined || text.startsWith(field) ? '' : `${field} `;
+    return said ? [] : [`${name}${place}${text}`];
+  });
 }
 
 async function connectionsOf(source: PolicySource, flags: ListFlags): Promise<Iterable<Connection>> {

@@ -36,6 +36,8 @@ export interface PolicySource {
   readonly entryPoints: readonly EntryPoint[];
   /** Parts of the input that could not be used, with file and line where there are some. */
   readonly problems: readonly PlacedProblem[];
+  /** What was read although a server would not have taken it as it stands. */
+  readonly remarks: readonly PlacedProblem[];
   /** The line of an object's field, for objects from manifests. */
   readonly locate: Locate;
   /** The reading that the flags and the kind of source ask for. */
@@ -73,7 +75,7 @@ const chosen = ({ dialect, ipBlock }: PolicySourceFlags): Partial<PolicyReading>
   ...(ipBlock === undefined ? {} : { ipBlockMatchesPods: ipBlock === 'pods' }),
 });
 
-type Found = Pick<PolicySource, 'cluster' | 'entryPoints' | 'problems' | 'locate' | 'reading'>;
+type Found = Pick<PolicySource, 'cluster' | 'entryPoints' | 'problems' | 'remarks' | 'locate' | 'reading'>;
 
 async function fromManifests(path: string, flags: SourceFlags): Promise<Found> {
   if (flags.snapshot !== undefined || flags.lab !== undefined)
@@ -84,10 +86,19 @@ async function fromManifests(path: string, flags: SourceFlags): Promise<Found> {
       todo: 'leave one of them out',
     });
   const { readManifests } = await import('../collect/manifests/read.ts');
-  const { cluster, entryPoints, problems, gaps, locate } = await readManifests(path);
+  const { cluster, entryPoints, problems, remarks, gaps, locate } = await readManifests(path);
   const all: PlacedProblem[] = gaps.map(gapProblem);
   for (const problem of problems) all.push('file' in problem ? problem : await placed(problem, locate));
-  return { cluster, entryPoints, problems: all, locate, reading: manifestReading(cluster) };
+  const said: PlacedProblem[] = [];
+  for (const remark of remarks) said.push(await placed(remark, locate));
+  return {
+    cluster,
+    entryPoints,
+    problems: all,
+    remarks: said,
+    locate,
+    reading: manifestReading(cluster),
+  };
 }
 
 /**
@@ -117,6 +128,7 @@ async function fromCluster(flags: SourceFlags): Promise<Found> {
     cluster,
     entryPoints: [],
     problems: [...cluster.problems.map(({ text }) => ({ text })), ...unknownLists(cluster)],
+    remarks: [],
     locate: async ({ file }) => ({ file }),
     reading: {},
   };

@@ -1,6 +1,6 @@
 /** `policy list -o csv`: one line for each pair, protocol and verdict (RFC 4180). */
 import { partyText } from '../model/connectivity.ts';
-import type { ConnectivityReport } from './connectivity.ts';
+import { type ConnectivityReport, printable } from './connectivity.ts';
 
 export function* connectivityCsv({ connections }: ConnectivityReport): Generator<string> {
   yield 'source,destination,protocol,ports,verdict,why\r\n';
@@ -10,6 +10,7 @@ export function* connectivityCsv({ connections }: ConnectivityReport): Generator
 
 /** A leading `=`, `+`, `-` or `@` would be a formula to a spreadsheet: such text gets an apostrophe in front. */
 function cell(text: string): string {
-  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
-  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  const shown = printable(text);
+  const safe = /^[=+\-@]/.test(shown) ? `'${shown}` : shown;
+  return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }

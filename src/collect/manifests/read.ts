@@ -18,6 +18,8 @@ export interface Manifests {
   readonly entryPoints: readonly EntryPoint[];
   /** What the cluster lacks because it was broken, unknown or not readable. */
   readonly problems: readonly ManifestProblem[];
+  /** What is in the cluster although a server would not have taken it as it stands. */
+  readonly remarks: readonly ObjectProblem[];
   /** The files that were read, in the order of reading. */
   readonly sources: readonly string[];
   readonly gaps: readonly Gap[];
@@ -58,12 +60,13 @@ export async function readManifests(path: string): Promise<Manifests> {
     collection.add(file, manifest);
   }
   if (collection.count === 0) throw nothingIn(path, sources.length, broken, gaps);
-  const { cluster, problems } = collection.build();
+  const { cluster, problems, remarks } = collection.build();
   const entries = readEntryPoints(collection);
   return {
     cluster,
     entryPoints: entries.entryPoints,
     problems: [...broken, ...problems, ...entries.problems],
+    remarks,
     sources,
     gaps,
     locate: locator(async (file) =>

@@ -6,12 +6,14 @@ import { clusterOf, type FoundObject } from './cluster.ts';
 import type { Manifest } from './documents.ts';
 import { assumedVersion, mayDecideTraffic, pluralOf } from './kinds.ts';
 import { repairPod } from './repair.ts';
+import { fillSelectors, isAdminList } from './repair-admin.ts';
 import { type FoundObjects, isWorkloadList, templatePods } from './templates.ts';
 
 /** Gathers the objects of one file after another. */
 export class Collection {
   readonly #lists = new Map<string, FoundObject[]>();
   readonly #problems: ObjectProblem[] = [];
+  readonly #remarks: ObjectProblem[] = [];
   readonly #seen = new Map<string, { readonly list: FoundObject[]; readonly at: number }>();
   #count = 0;
 
@@ -104,7 +106,7 @@ export class Collection {
   }
 
   /** Every kind that has no object counts as empty: manifests are all there is. */
-  build(): { readonly cluster: Cluster; readonly problems: readonly ObjectProblem[] } {
+  build(): Collected {
     const lists = this.#completed();
     const asked = new Set<string>();
     const cluster = clusterOf((plural) => {
@@ -112,7 +114,11 @@ export class Collection {
       return { where: 'the manifests', objects: parsed(lists.get(plural) ?? []) };
     });
     const problems = cluster.problems.filter((problem) => !problem.text.startsWith('ConfigMap '));
-    return { cluster, problems: [...this.#problems, ...problems, ...this.#notUnderstood(asked)] };
+    return {
+      cluster,
+      problems: [...this.#problems, ...problems, ...this.#notUnderstood(asked)],
+      remarks: this.#remarks,
+    };
   }
 
   /** With the pods of workloads that have none, and the namespaces that were left out. */
@@ -123,6 +129,12 @@ export class Collection {
       'pods',
       pods.map((found) => this.#repaired(found)),
     );
+    for (const [plural, list] of lists)
+      if (isAdminList(plural))
+        lists.set(
+          plural,
+          list.map((found) => this.#filled(found)),
+        );
     const namespaces = new Set(
       (lists.get('namespaces') ?? []).map(({ object }) => metaText(object, 'name') ?? ''),
     );
@@ -145,6 +157,18 @@ export class Collection {
     return object === found.object ? found : { object, ...at };
   }
 
+  #filled(found: FoundObject): FoundObject {
+    const { object, fields } = fillSelectors(found.object);
+    const at = found.origin === undefined ? {} : { origin: found.origin };
+    for (const field of fields)
+      this.#remarks.push({
+        text: `${titleOf(object, String(object.kind))}: ${field} is left out, which the API does not allow; it is read as empty, which selects all`,
+        field,
+        ...at,
+      });
+    return fields.length === 0 ? found : { object, ...at };
+  }
+
   /** Objects of kinds that nobody asked for although they may decide about traffic. */
   #notUnderstood(asked: ReadonlySet<string>): ObjectProblem[] {
     const problems: ObjectProblem[] = [];
@@ -163,6 +187,14 @@ export class Collection {
     }
     return problems;
   }
+}
+
+export interface Collected {
+  readonly cluster: Cluster;
+  /** What the cluster lacks because it was broken or unknown. */
+  readonly problems: readonly ObjectProblem[];
+  /** What is in the cluster although a server would not have taken it as it stands. */
+  readonly remarks: readonly ObjectProblem[];
 }
 
 interface Inherited {
