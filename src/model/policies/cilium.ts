@@ -111,6 +111,7 @@ export const ciliumEntities = [
   'world-ipv4',
   'world-ipv6',
   'cluster',
+  'cluster-mesh',
   'host',
   'remote-node',
   'kube-apiserver',

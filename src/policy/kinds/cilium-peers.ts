@@ -84,7 +84,8 @@ function entityReach(scope: CiliumScope, entity: CiliumEntity): Reach {
     case 'world-ipv4':
     case 'world-ipv6':
       return exactly(worldOf(entity));
-    case 'cluster': {
+    case 'cluster':
+    case 'cluster-mesh': {
       // InitEntities: everything inside, and the API server wherever it is. One that is not known does not open the world.
       const inside = exactly(kinds('pod', 'node', 'host-pod'));
       return scope.apiServer === undefined ? inside : oneOf([inside, apiServerReach(scope)]);

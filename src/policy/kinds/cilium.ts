@@ -9,6 +9,7 @@ import type {
   CiliumSelector,
   CiliumSpec,
 } from '../../model/policies/cilium.ts';
+import { ciliumSwitch } from '../cilium-facts.ts';
 import {
   anyEndpoint,
   type Condition,
@@ -40,8 +41,8 @@ import { lowerNetworkPolicies } from './network-policy.ts';
 
 /**
  * Traffic between a pod and its own node is exempt. So of the entities `host` and `remote-node` only the second is ever asked about: a
- * node that is not the subject's own is always `remote-node`. Admin and baseline policies, which Cilium's stable releases do not know,
- * are asked before and after, as their API says.
+ * node that is not the subject's own is always `remote-node`. Admin and baseline policies are asked before and after, as
+ * their API says and Cilium 1.20 does with ClusterNetworkPolicy.
  */
 export function ciliumLayer(world: PolicyWorld): Layer {
   return {
@@ -71,7 +72,13 @@ function lowerAll(world: PolicyWorld): readonly LoweredPolicy[] {
   const scope = ciliumScope(world);
   const always = reading.ciliumEnforcement === 'always' ? [alwaysIsolates] : [];
   const policies = cluster.cilium.state === 'known' ? cluster.cilium.value.policies : [];
-  const specs = policies.flatMap((policy) => policy.specs.map((spec) => specOf(scope, policy, spec)));
+  // computePolicyEnforcementAndRules: without the host firewall a node has no policy. Where nobody knows, the policy itself is the sign.
+  const hostPolicies = ciliumSwitch(world, 'enable-host-firewall') !== 'off';
+  const specs = policies.flatMap((policy) =>
+    policy.specs
+      .filter(({ subject }) => hostPolicies || subject.kind === 'endpoints')
+      .map((spec) => specOf(scope, policy, spec)),
+  );
   const staged = stages.flatMap((stage) =>
     stage === 'kubernetes'
       ? kubernetes(scope)

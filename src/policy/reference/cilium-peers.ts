@@ -192,6 +192,7 @@ function matchesEntity(world: PolicyWorld, entity: CiliumEntity, end: FlowEnd): 
     case 'world-ipv6':
       return certain(kind === 'external' && addresses[0]?.family === 6);
     case 'cluster':
+    case 'cluster-mesh':
       // An API server outside of the cluster belongs to it, where it is known (InitEntities).
       return certain(kind !== 'external' || isApiServer(world, end) === 'yes');
     case 'remote-node':

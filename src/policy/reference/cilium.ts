@@ -4,6 +4,7 @@
  */
 import type { NetworkPolicy, PolicyPeer, PolicyPort } from '../../model/cluster.ts';
 import type { CiliumPorts, CiliumRule, CiliumSection, CiliumSelector } from '../../model/policies/cilium.ts';
+import { ciliumSwitch } from '../cilium-facts.ts';
 import { endpointOf, type PolicyFlow, resolveNamedPort } from '../endpoint.ts';
 import type { Direction } from '../ir.ts';
 import type { PolicyWorld } from '../options.ts';
@@ -27,8 +28,8 @@ import { namespaceMatches } from './match.ts';
 type Result = 'allow' | 'deny' | 'next';
 
 /**
- * Cilium's stable releases do not know the admin kinds. Objects of them are judged in the places that their API gives them, before and
- * after all other policies.
+ * Admin and baseline policies are judged in the places that their API gives them, before and after all other policies: Cilium 1.20 does
+ * so with ClusterNetworkPolicy, and has never known the kinds before it.
  */
 export function ciliumNetwork(world: PolicyWorld, flow: PolicyFlow, direction: Direction): Outcome {
   const question = directed(flow, direction);
@@ -124,6 +125,8 @@ function appliedSections(world: PolicyWorld, { subject, direction }: DirectedFlo
   return cilium.value.policies.flatMap(({ specs }) =>
     specs.flatMap((spec) => {
       const section = spec[direction];
+      // "Host policies take effect only if the host firewall is enabled"; where nobody knows, a policy is taken for a sign of it.
+      if (spec.subject.kind === 'nodes' && ciliumSwitch(world, 'enable-host-firewall') === 'off') return [];
       const { selector } = spec.subject;
       const select = spec.subject.kind === 'nodes' ? selectsNode : selectsEndpoint;
       const selected = select(world, selector, subject);

@@ -70,6 +70,7 @@ const entity = fc.constantFrom(
   'world-ipv4',
   'world-ipv6',
   'cluster',
+  'cluster-mesh',
   'host',
   'remote-node',
   'kube-apiserver',
@@ -292,9 +293,24 @@ export const ciliumObjects: fc.Arbitrary<RawObjects> = fc
       { maxLength: 2 },
     ),
     web: fc.constantFrom(...namespaceNames),
+    config: fc.constantFrom(
+      undefined,
+      { 'enable-host-firewall': 'true', 'cluster-name': 'east' },
+      { 'enable-host-firewall': 'false' },
+    ),
     apiServer: fc.constantFrom(undefined, '192.168.0.1', '192.0.2.1', '10.0.0.1'),
   })
-  .map(({ policies, clusterwide, groups, web, apiServer }) => ({
+  .map(({ policies, clusterwide, groups, web, config, apiServer }) => ({
+    configmaps:
+      config === undefined
+        ? []
+        : [
+            {
+              kind: 'ConfigMap',
+              metadata: { name: 'cilium-config', namespace: 'kube-system' },
+              data: config,
+            },
+          ],
     'ciliumnetworkpolicies.cilium.io': policies.flatMap(([namespace, item], i) =>
       named([item], `CiliumNetworkPolicy`, { namespace, name: `cnp-${i}` }),
     ),
