@@ -3,7 +3,7 @@
  * without being listed: a destination's row is constant over long runs of sources, so a sweep over the sources meets only the changes.
  */
 
-import { eachId, hasId, idRange, intersectIds } from '../net/id-set.ts';
+import { eachId, hasId, type IdSet, idRange, intersectIds, noIds, unionIds } from '../net/id-set.ts';
 import { type PortSet, portless } from '../net/port-set.ts';
 import { bothCells, type Cell, openCell } from './engine/cell.ts';
 import type { EditedEngine } from './engine/edit.ts';
@@ -74,9 +74,12 @@ export function editedQuotient(before: Quotient, engine: Engine, edited: EditedE
   };
   const sources = intersectIds(affected.egress, pods);
   const destinations = intersectIds(affected.ingress, pods);
-  for (const src of eachId(sources)) for (let dst = 0; dst < weights.length; dst++) recount(src, dst);
+  for (const src of eachId(sources))
+    for (const dst of eachId(intersectIds(pods, changedTowards(engine, after, 'egress', src))))
+      recount(src, dst);
   for (const dst of eachId(destinations))
-    for (let src = 0; src < weights.length; src++) if (!hasId(sources, src)) recount(src, dst);
+    for (const src of eachId(intersectIds(pods, changedTowards(engine, after, 'ingress', dst))))
+      if (!recounted(engine, after, sources, src, dst)) recount(src, dst);
   let { fingerprint } = before;
   for (const [direction, ids] of [
     ['egress', sources],
@@ -93,6 +96,37 @@ export function editedQuotient(before: Quotient, engine: Engine, edited: EditedE
     deniedPairs: counts.deny,
     fingerprint,
   };
+}
+
+/** True if the source's own row has changed at the destination: the pair has been counted again with that. */
+const recounted = (before: Engine, after: Engine, sources: IdSet, src: number, dst: number): boolean =>
+  hasId(sources, src) && hasId(changedTowards(before, after, 'egress', src), dst);
+
+/** Classes towards which one class has another answer than before, in some layer. */
+function changedTowards(before: Engine, after: Engine, direction: Direction, id: number): IdSet {
+  const size = before.universe.classes.length;
+  return before.layers.reduce<IdSet>((sum, layer, l) => {
+    const old = layer.rows[direction].of(id);
+    const now = (after.layers[l] as EngineLayer).rows[direction].of(id);
+    return old === now ? sum : unionIds(sum, differing(old, now, size));
+  }, noIds);
+}
+
+function differing(a: Row, b: Row, size: number): IdSet {
+  const out: number[] = [];
+  let i = 0;
+  let j = 0;
+  for (let at = 0; at < size; ) {
+    const next = Math.min(a.starts[i + 1] ?? size, b.starts[j + 1] ?? size);
+    if (a.cells[i] !== b.cells[j]) {
+      if (out[out.length - 1] === at) out[out.length - 1] = next;
+      else out.push(at, next);
+    }
+    if (a.starts[i + 1] === next) i += 1;
+    if (b.starts[j + 1] === next) j += 1;
+    at = next;
+  }
+  return Int32Array.from(out);
 }
 
 const weightsOf = ({ universe }: Engine): readonly number[] =>

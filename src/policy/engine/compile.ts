@@ -17,7 +17,7 @@ export interface CompiledRule {
 }
 
 export interface CompiledPolicy {
-  /** A number of its own among the policies of the layer and direction; of one group, in the order in which they stand. */
+  /** A number of its own among the policies of the layer; of one group, in the order in which they stand. */
   readonly rank: number;
   readonly tier: number;
   readonly group: number;
@@ -32,21 +32,26 @@ export interface CompiledPolicy {
 export interface CompiledLayer {
   readonly layer: Layer;
   readonly tiers: readonly Tier[];
-  readonly policies: Readonly<Record<Direction, readonly CompiledPolicy[]>>;
+  /** By rank; undefined where the policy says nothing in the direction, or was taken away. */
+  readonly policies: Readonly<Record<Direction, readonly (CompiledPolicy | undefined)[]>>;
 }
 
 export function compileLayer(layer: Layer, universe: Universe, select: Select): CompiledLayer {
-  const compile = (direction: Direction): CompiledPolicy[] => {
-    const out: CompiledPolicy[] = [];
-    for (const [t, tier] of layer.tiers.entries())
-      for (const [g, group] of tier.groups.entries())
-        for (const policy of group) {
-          const compiled = compilePolicy(policy, direction, universe, select);
-          if (compiled !== undefined) out.push({ ...compiled, rank: out.length, tier: t, group: g });
-        }
-    return out;
+  const policies = {
+    egress: [] as (CompiledPolicy | undefined)[],
+    ingress: [] as (CompiledPolicy | undefined)[],
   };
-  return { layer, tiers: layer.tiers, policies: { egress: compile('egress'), ingress: compile('ingress') } };
+  let rank = 0;
+  for (const [tier, { groups }] of layer.tiers.entries())
+    for (const [group, members] of groups.entries())
+      for (const policy of members) {
+        for (const direction of ['egress', 'ingress'] as const) {
+          const compiled = compilePolicy(policy, direction, universe, select);
+          policies[direction].push(compiled && { ...compiled, rank, tier, group });
+        }
+        rank += 1;
+      }
+  return { layer, tiers: layer.tiers, policies };
 }
 
 /** Undefined where the policy says nothing in this direction. */

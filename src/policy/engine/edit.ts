@@ -1,6 +1,6 @@
 /** One policy more, less or other: what it does not touch is shared with the engine before, so that an edit is judged at once. */
-import { type IdSet, noIds, unionAll, unionIds } from '../../net/id-set.ts';
-import type { Direction, Layer, LoweredPolicy, PolicyId, PolicyProgram, Tier } from '../ir.ts';
+import { type IdSet, noIds, unionIds } from '../../net/id-set.ts';
+import type { Direction, Layer, LoweredPolicy, PolicyId } from '../ir.ts';
 import { type CompiledPolicy, compilePolicy } from './compile.ts';
 import { assemble, createEngine, type Engine, type EngineLayer } from './engine.ts';
 import { addDirection, collectFacts } from './facts.ts';
@@ -11,7 +11,10 @@ export interface PolicyEdit {
   readonly layer: string;
   readonly tier: string;
   readonly id: PolicyId;
-  /** Undefined: the policy is taken away. One that was not there yet comes behind all others of its tier. */
+  /**
+   * Undefined: the policy is taken away. One that was not there yet comes behind all others of its tier. Only for tiers in which each
+   * policy is a group of its own and is lowered to one.
+   */
   readonly policy: LoweredPolicy | undefined;
 }
 
@@ -26,49 +29,66 @@ export interface EditedEngine {
  * classes are no longer fine enough, and the engine is made anew from all policies.
  */
 export function editEngine(engine: Engine, edit: PolicyEdit): EditedEngine {
-  const program = editedProgram(engine.program, edit);
+  const at = engine.layers.findIndex(({ compiled }) => compiled.layer.name === edit.layer);
+  const before = engine.layers[at];
+  const tier = before?.compiled.tiers.findIndex(({ name }) => name === edit.tier) ?? -1;
+  if (before === undefined || tier < 0) throw new RangeError(`no tier ${edit.tier} in layer ${edit.layer}`);
+  const place = placeOf(before, tier, edit.id);
+  const layer = editedLayer(before.compiled.layer, place, edit.policy);
+  const program = {
+    ...engine.program,
+    layers: engine.program.layers.map((one, i) => (i === at ? layer : one)),
+  };
   if (edit.policy !== undefined && !covered(engine.universe, edit.policy))
     return { engine: createEngine(engine.world, program, engine.traits), affected: undefined };
-  const edited = engine.layers.map((layer, l) =>
-    layer.compiled.layer.name === edit.layer
-      ? editedLayer(engine, layer, program.layers[l] as Layer, edit)
-      : { layer, egress: noIds, ingress: noIds },
-  );
-  return {
-    engine: assemble({ ...engine, program, layers: edited.map(({ layer }) => layer) }),
-    affected: {
-      egress: unionAll(edited.map(({ egress }) => egress)),
-      ingress: unionAll(edited.map(({ ingress }) => ingress)),
+  const egress = editedDirection(engine, before, 'egress', place, edit.policy);
+  const ingress = editedDirection(engine, before, 'ingress', place, edit.policy);
+  const after: EngineLayer = {
+    ...before,
+    compiled: {
+      layer,
+      tiers: layer.tiers,
+      policies: { egress: egress.policies, ingress: ingress.policies },
     },
+    rows: { egress: egress.rows, ingress: ingress.rows },
   };
+  return {
+    engine: assemble({ ...engine, program, layers: engine.layers.map((one, i) => (i === at ? after : one)) }),
+    affected: { egress: egress.affected, ingress: ingress.affected },
+  };
+}
+
+interface Place {
+  readonly rank: number;
+  readonly tier: number;
+  readonly group: number;
+}
+
+/** Each policy keeps its rank through all edits; a new one gets the next, and a group of its own behind its tier's others. */
+function placeOf({ compiled }: EngineLayer, tier: number, id: PolicyId): Place {
+  const { egress, ingress } = compiled.policies;
+  for (let rank = 0; rank < egress.length; rank++) {
+    const known = egress[rank] ?? ingress[rank];
+    if (known !== undefined && known.tier === tier && sameId(known.policy.id, id)) return known;
+  }
+  return { rank: egress.length, tier, group: compiled.tiers[tier]?.groups.length ?? 0 };
 }
 
 const sameId = (a: PolicyId, b: PolicyId): boolean =>
   a.name === b.name && a.namespace === b.namespace && a.kind === b.kind;
 
-function editedProgram(program: PolicyProgram, edit: PolicyEdit): PolicyProgram {
-  return {
-    ...program,
-    layers: program.layers.map((layer) =>
-      layer.name === edit.layer
-        ? {
-            ...layer,
-            tiers: layer.tiers.map((tier) => (tier.name === edit.tier ? editedTier(tier, edit) : tier)),
-          }
-        : layer,
-    ),
-  };
-}
-
 /** A group that loses its only policy stays, empty: the groups behind it keep their numbers. */
-function editedTier(tier: Tier, { id, policy }: PolicyEdit): Tier {
-  const at = tier.groups.findIndex((group) => group.some((one) => sameId(one.id, id)));
-  if (at < 0) return policy === undefined ? tier : { ...tier, groups: [...tier.groups, [policy]] };
-  const groups = [...tier.groups];
-  groups[at] = (tier.groups[at] ?? []).flatMap((one) =>
-    sameId(one.id, id) ? (policy === undefined ? [] : [policy]) : [one],
-  );
-  return { ...tier, groups };
+function editedLayer(layer: Layer, place: Place, policy: LoweredPolicy | undefined): Layer {
+  const own = policy === undefined ? [] : [policy];
+  return {
+    ...layer,
+    tiers: layer.tiers.map((tier, t) => {
+      if (t !== place.tier) return tier;
+      const groups = [...tier.groups];
+      groups[place.group] = own;
+      return { ...tier, groups };
+    }),
+  };
 }
 
 function covered({ facts: used, tree }: Universe, policy: LoweredPolicy): boolean {
@@ -86,49 +106,23 @@ function covered({ facts: used, tree }: Universe, policy: LoweredPolicy): boolea
   return facts.prefixes.every(tree.has);
 }
 
-function editedLayer(
+function editedDirection(
   engine: Engine,
-  before: EngineLayer,
-  layer: Layer,
-  edit: PolicyEdit,
-): { readonly layer: EngineLayer } & Readonly<Record<Direction, IdSet>> {
-  const tier = layer.tiers.findIndex(({ name }) => name === edit.tier);
-  const direction = (which: Direction) => {
-    const policies = before.compiled.policies[which];
-    const old = policies.find(
-      (one) => one.tier === tier && one.policy.id.name === edit.id.name && sameId(one.policy.id, edit.id),
-    );
-    const compiled =
-      edit.policy === undefined
-        ? undefined
-        : compilePolicy(edit.policy, which, engine.universe, engine.select);
-    const rank = old?.rank ?? policies.reduce((most, one) => Math.max(most, one.rank), -1) + 1;
-    const group = old?.group ?? groupOf(layer.tiers[tier] as Tier, edit.id);
-    const after: CompiledPolicy | undefined =
-      compiled === undefined ? undefined : { ...compiled, rank, tier, group };
-    const kept = old === undefined ? policies : policies.filter((one) => one !== old);
-    return {
-      policies: after === undefined ? kept : [...kept, after],
-      rows: before.rows[which].edited(old, after),
-      affected: unionIds(old?.subjects ?? noIds, after?.subjects ?? noIds),
-    };
-  };
-  const egress = direction('egress');
-  const ingress = direction('ingress');
+  { compiled, rows }: EngineLayer,
+  direction: Direction,
+  place: Place,
+  policy: LoweredPolicy | undefined,
+) {
+  const policies = [...compiled.policies[direction]];
+  const before = policies[place.rank];
+  const lowered =
+    policy === undefined ? undefined : compilePolicy(policy, direction, engine.universe, engine.select);
+  const { rank, tier, group } = place;
+  const after: CompiledPolicy | undefined = lowered && { ...lowered, rank, tier, group };
+  policies[place.rank] = after;
   return {
-    layer: {
-      ...before,
-      compiled: {
-        layer,
-        tiers: layer.tiers,
-        policies: { egress: egress.policies, ingress: ingress.policies },
-      },
-      rows: { egress: egress.rows, ingress: ingress.rows },
-    },
-    egress: egress.affected,
-    ingress: ingress.affected,
+    policies,
+    rows: rows[direction].edited(before, after, policies),
+    affected: unionIds(before?.subjects ?? noIds, after?.subjects ?? noIds),
   };
 }
-
-const groupOf = (tier: Tier, id: PolicyId): number =>
-  tier.groups.findIndex((group) => group.some((one) => sameId(one.id, id)));

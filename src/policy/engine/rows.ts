@@ -31,8 +31,12 @@ export interface Rows {
   readonly of: (subject: number) => Row;
   /** The policies that select the subject, in the order in which they are asked. */
   readonly policiesOf: (subject: number) => readonly CompiledPolicy[];
-  /** The same with one policy exchanged, added (no `before`) or removed (no `after`); rows of all others are shared. */
-  readonly edited: (before: CompiledPolicy | undefined, after: CompiledPolicy | undefined) => Rows;
+  /** The same with one policy exchanged, added (no `before`) or removed (no `after`), and all policies then; rows of others are shared. */
+  readonly edited: (
+    before: CompiledPolicy | undefined,
+    after: CompiledPolicy | undefined,
+    policies: readonly (CompiledPolicy | undefined)[],
+  ) => Rows;
 }
 
 /** What rows are made from; never changed once rows were made from it. */
@@ -85,7 +89,7 @@ function rowsOn(ground: Ground, rows: (Row | undefined)[], shared: Map<string, R
       rows[subject] = row;
       return row;
     },
-    edited: (before, after) => {
+    edited: (before, after, policies) => {
       const affected = unionIds(before?.subjects ?? noIds, after?.subjects ?? noIds);
       const nextLists = [...lists];
       const nextRows = [...rows];
@@ -95,9 +99,6 @@ function rowsOn(ground: Ground, rows: (Row | undefined)[], shared: Map<string, R
         const added = after !== undefined && hasId(after.subjects, id) ? [...kept, after.rank] : kept;
         nextLists[id] = added.sort((a, b) => a - b);
       }
-      const policies = [...ground.policies];
-      if (before !== undefined) policies[before.rank] = undefined;
-      if (after !== undefined) policies[after.rank] = after;
       // Keys name policies by rank: those of the old policy must not be found again.
       return rowsOn({ ...ground, universe, policies, lists: nextLists }, nextRows, new Map());
     },
@@ -108,14 +109,19 @@ function rowsOn(ground: Ground, rows: (Row | undefined)[], shared: Map<string, R
 const inOrder = (a: CompiledPolicy, b: CompiledPolicy): number =>
   a.tier - b.tier || a.group - b.group || a.rank - b.rank;
 
-function subjectLists(policies: readonly CompiledPolicy[], size: number): (number[] | undefined)[] {
+function subjectLists(
+  policies: readonly (CompiledPolicy | undefined)[],
+  size: number,
+): (number[] | undefined)[] {
   const lists: (number[] | undefined)[] = new Array<number[] | undefined>(size);
-  for (const { subjects, rank } of policies)
-    for (const id of eachId(subjects)) {
+  for (const policy of policies) {
+    if (policy === undefined) continue;
+    for (const id of eachId(policy.subjects)) {
       const list = lists[id];
-      if (list === undefined) lists[id] = [rank];
-      else list.push(rank);
+      if (list === undefined) lists[id] = [policy.rank];
+      else list.push(policy.rank);
     }
+  }
   return lists;
 }
 
