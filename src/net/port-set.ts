@@ -96,14 +96,16 @@ export function hasPort(set: PortSet, point: number): boolean {
 export const samePorts = (a: PortSet, b: PortSet): boolean =>
   a.length === b.length && a.every((value, i) => value === b[i]);
 
-/** The set's part of one protocol: inclusive ranges of ports. `all` where it is the whole protocol, port 0 aside. */
+/** The set's part of one protocol: inclusive ranges of ports, port 0 left out. `all` where it is the whole protocol. */
 export function portsOf(
   set: PortSet,
   protocol: LineProtocol,
 ): 'all' | readonly (readonly [number, number])[] {
   const start = starts[protocol];
   const ranges: [number, number][] = [];
-  const part = intersectPorts(set, wholeProtocol(protocol));
+  // No flow has port 0; ICMP's type 0 is the echo reply.
+  const first = protocol === 'ICMP' || protocol === 'ICMPv6' ? 0 : 1;
+  const part = intersectPorts(set, portRange(protocol, first, span - 1));
   for (let i = 0; i < part.length; i += 2)
     ranges.push([(part[i] as number) - start, (part[i + 1] as number) - start - 1]);
   const [only] = ranges;

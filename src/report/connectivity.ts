@@ -19,6 +19,8 @@ export interface ConnectivityProblem {
   readonly file?: string;
   /** 1-based. */
   readonly line?: number;
+  /** 1-based. */
+  readonly column?: number;
   readonly field?: string;
 }
 

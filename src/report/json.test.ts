@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { diagnosisJson, scanJson, traceJson } from './json.ts';
 import { blocked, clean, healthy, scanned, stalled, unsure } from './samples.ts';
-import { diagnosisReport, scanReport, traceReport } from './schema.ts';
+import { connectivityReport, diagnosisReport, scanReport, traceReport } from './schema.ts';
 
 const diagnoses = { blocked, healthy, unsure, stalled };
 
@@ -66,6 +66,7 @@ it.each([
   ['diagnosis', diagnosisReport, 'podpath diagnose -o json'],
   ['trace', traceReport, 'podpath trace -o json'],
   ['scan', scanReport, 'podpath scan -o json'],
+  ['connectivity', connectivityReport, 'podpath policy list -o json'],
 ] as const)('docs/schema/%s.json is up to date', async (name, schema, title) => {
   await expect(published(schema, title)).toMatchFileSnapshot(`../../docs/schema/${name}.json`);
 });

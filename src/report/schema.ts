@@ -170,3 +170,41 @@ export const scanReport = z.strictObject({
   }),
   durationMs: z.number(),
 });
+
+const party = z.union([
+  z.strictObject({
+    namespace: text('empty for parties that have none'),
+    name: z.string(),
+    kind: text('Deployment, Pod, IngressController'),
+  }),
+  z.strictObject({ cidr: text('addresses outside the cluster') }),
+]);
+const problem = z.strictObject({
+  text: z.string(),
+  file: optional(z.string()),
+  line: optional(z.int().describe('1-based')),
+  column: optional(z.int().describe('1-based')),
+  field: optional(text('path inside the object')),
+});
+
+export const connectivityReport = z.strictObject({
+  apiVersion: version,
+  kind: z.literal('Connectivity'),
+  reading: z
+    .record(z.string(), z.union([z.string(), z.boolean(), z.array(z.string())]))
+    .describe('how the policies were read: dialect, ipBlockMatchesPods, and what that rests on (because)'),
+  problems: z.array(problem).describe('parts of the input that the answer is without'),
+  notes: z.array(z.string()),
+  connections: z
+    .array(
+      z.strictObject({
+        src: party,
+        dst: party,
+        protocol: z.enum(['TCP', 'UDP', 'SCTP', 'ICMP']),
+        ports: text('80,443-445, or all'),
+        verdict: z.enum(['allow', 'conditional']),
+        why: optional(text('what a conditional verdict depends on')),
+      }),
+    )
+    .describe('a pair that is not listed is denied'),
+});
