@@ -84,6 +84,8 @@ export interface Rule {
   readonly condition?: Condition;
   /** `spec.ingress[0]` */
   readonly field: string;
+  /** The object that the rule and `field` stand in, where it is not the policy's own: Linkerd authorizes beside its Servers. */
+  readonly by?: { readonly id: PolicyId; readonly origin?: ObjectOrigin };
 }
 
 export interface PolicyId {

@@ -1,0 +1,273 @@
+/** Istio's facts about endpoints, as traits that the lowered rules test. */
+import type { Labels, Pod, Service } from '../../model/cluster.ts';
+import type {
+  IstioAuthorizationPolicy,
+  IstioDestinationRule,
+  IstioObjects,
+} from '../../model/policies/istio.ts';
+import {
+  complementPorts,
+  everyPort,
+  noPorts,
+  type PortSet,
+  portRange,
+  unionPorts,
+} from '../../net/port-set.ts';
+import type { TraitSource } from '../endpoint.ts';
+import type { PolicyWorld } from '../options.ts';
+import { type PortKey, peerModes, portKeys } from './istio-mtls.ts';
+import { groupBy, hasAll } from './lookup.ts';
+
+/** Names of traits. `source...` is how an endpoint calls, `at...` is who enforces where it is called. */
+export const traits = {
+  sourceSidecar: 'istio/source-sidecar',
+  sourceAmbient: 'istio/source-ambient',
+  atSidecar: 'istio/at-sidecar',
+  atAmbient: 'istio/at-ambient',
+  atGateway: 'istio/at-gateway',
+  /** An ambient pod with a waypoint before it. */
+  relayed: 'istio/relayed',
+  tlsOverride: 'istio/tls-override',
+  bypass: (key: string) => `istio/bypass/${key}`,
+  http: (port: number) => `istio/http/${port}`,
+  tcp: (port: number) => `istio/tcp/${port}`,
+  attached: (policy: IstioAuthorizationPolicy) => `istio/attached/${policy.namespace}/${policy.name}`,
+  strict: (port: PortKey, by: string) => `istio/strict/${port}/${by}`,
+  maybeStrict: (port: PortKey, by: string) => `istio/maybe-strict/${port}/${by}`,
+  disabled: (port: PortKey) => `istio/disabled/${port}`,
+  maybeDisabled: (port: PortKey) => `istio/maybe-disabled/${port}`,
+} as const;
+
+/** What is computed once for a cluster, and for each of its pods when asked. */
+export interface IstioView {
+  readonly objects: IstioObjects;
+  readonly of: (pod: Pod) => PodFacts;
+}
+
+export interface PodFacts {
+  readonly source: 'sidecar' | 'ambient' | undefined;
+  readonly enforcer: 'sidecar' | 'ambient' | 'gateway' | 'waypoint' | undefined;
+  /** Ports that the proxy does not see. */
+  readonly bypass: PortSet;
+  readonly http: ReadonlySet<number>;
+  readonly tcp: ReadonlySet<number>;
+  /** `namespace/name`. */
+  readonly waypoints: ReadonlySet<string>;
+  readonly waypointServices: ReadonlySet<string>;
+  readonly tlsOverride: boolean;
+}
+
+export function istioView(world: PolicyWorld): IstioView | undefined {
+  const { istio, services, namespaces } = world.cluster;
+  if (istio.state === 'unknown' || services.state === 'unknown' || namespaces.state === 'unknown')
+    return undefined;
+  const spaces = new Map(namespaces.value.map(({ name, labels }) => [name, labels] as const));
+  const servicesIn = groupBy(
+    services.value.filter(({ selector }) => Object.keys(selector).length > 0),
+    ({ namespace }) => namespace,
+  );
+  const overrides = istio.value.destinationRules.filter((rule) => rule.overridesTls);
+  return {
+    objects: istio.value,
+    of: (pod) => {
+      const own = (servicesIn.get(pod.namespace) ?? []).filter(({ selector }) =>
+        hasAll(pod.labels, selector),
+      );
+      return podFacts(pod, spaces.get(pod.namespace) ?? {}, own, overrides);
+    },
+  };
+}
+
+/** How the pod is part of the mesh; enough where there is nothing to enforce. */
+export function memberKind(pod: Pod, space: Labels): PodFacts['enforcer'] {
+  const isProxy = ({ name }: { readonly name: string }) => name === 'istio-proxy';
+  if (pod.containers.some(isProxy)) {
+    if (pod.labels['gateway.istio.io/managed'] === 'istio.io-mesh-controller') return 'waypoint';
+    // A gateway is a proxy without an application.
+    const isGateway = 'gateway.networking.k8s.io/gateway-name' in pod.labels || pod.containers.every(isProxy);
+    return isGateway ? 'gateway' : pod.hostNetwork ? undefined : 'sidecar';
+  }
+  const mode = pod.labels['istio.io/dataplane-mode'];
+  const ambient = mode === 'ambient' || (mode !== 'none' && space['istio.io/dataplane-mode'] === 'ambient');
+  return ambient && !pod.hostNetwork ? 'ambient' : undefined;
+}
+
+function podFacts(
+  pod: Pod,
+  space: Labels,
+  services: readonly Service[],
+  overrides: readonly IstioDestinationRule[],
+): PodFacts {
+  const enforcer = memberKind(pod, space);
+  const protocols = protocolsOf(pod, services);
+  const waypoint = (own: Labels): string | undefined => {
+    const labels = own['istio.io/use-waypoint'] ? own : space;
+    const name = labels['istio.io/use-waypoint'] ?? '';
+    if (name === '' || name === 'none') return undefined;
+    return `${labels['istio.io/use-waypoint-namespace'] ?? pod.namespace}/${name}`;
+  };
+  const served = services.filter((service) => waypoint(service.labels ?? {}) !== undefined);
+  const all = [waypoint(pod.labels), ...served.map((service) => waypoint(service.labels ?? {}))];
+  const filtered = (wanted: 'http' | 'tcp') =>
+    new Set([...protocols].filter(([, name]) => name === wanted).map(([port]) => port));
+  return {
+    source: enforcer === undefined ? undefined : enforcer === 'ambient' ? 'ambient' : 'sidecar',
+    enforcer: pod.hostNetwork ? undefined : enforcer,
+    bypass: bypassOf(pod, enforcer),
+    http: filtered('http'),
+    tcp: filtered('tcp'),
+    waypoints: new Set(enforcer === 'ambient' ? all.filter((name) => name !== undefined) : []),
+    waypointServices: new Set(enforcer === 'ambient' ? served.map(({ name }) => name) : []),
+    tlsOverride: overrides.some((rule) => services.some((service) => hostMeans(rule, service))),
+  };
+}
+
+/** Target ports whose protocol the Services agree on. */
+function protocolsOf(
+  pod: Pod,
+  services: readonly Service[],
+): ReadonlyMap<number, 'http' | 'tcp' | 'sniffed'> {
+  const found = new Map<number, 'http' | 'tcp' | 'sniffed'>();
+  for (const { ports } of services)
+    for (const { protocol, name, appProtocol, port, targetPort } of ports) {
+      if (protocol !== 'TCP') continue;
+      const carries = carried(appProtocol ?? name, port);
+      for (const target of targetsOf(pod, targetPort)) {
+        const before = found.get(target);
+        found.set(target, before === undefined || before === carries ? carries : 'sniffed');
+      }
+    }
+  return found;
+}
+
+function targetsOf(pod: Pod, target: number | string): readonly number[] {
+  if (typeof target === 'number') return [target];
+  return pod.hostNetwork
+    ? []
+    : pod.containers
+        .flatMap(({ ports }) => ports)
+        .filter(({ name, protocol }) => name === target && protocol === 'TCP')
+        .map(({ port }) => port);
+}
+
+const carriedBy: Readonly<Record<string, 'http' | 'tcp'>> = {
+  http: 'http',
+  http2: 'http',
+  http_proxy: 'http',
+  grpc: 'http',
+  tcp: 'tcp',
+  tls: 'tcp',
+  https: 'tcp',
+  mongo: 'tcp',
+  redis: 'tcp',
+  mysql: 'tcp',
+  'kubernetes.io/h2c': 'http',
+  'kubernetes.io/ws': 'http',
+  'kubernetes.io/wss': 'tcp',
+};
+
+/** By the appProtocol or the port name up to its first dash (pkg/config/kube/conversion.go). */
+function carried(text: string, port: number): 'http' | 'tcp' | 'sniffed' {
+  const name = text.toLowerCase();
+  if (name.startsWith('grpc-web')) return 'http';
+  const key = name.startsWith('kubernetes.io/') ? name : (name.split('-')[0] ?? '');
+  if (Object.hasOwn(carriedBy, key)) return carriedBy[key] ?? 'sniffed';
+  return port === 25 || port === 53 || port === 3306 || port === 27017 ? 'tcp' : 'sniffed';
+}
+
+/** The proxy's own ports are never redirected; annotations add to them or name the only ones that are. */
+function bypassOf(pod: Pod, enforcer: PodFacts['enforcer']): PortSet {
+  if (enforcer === undefined) return noPorts;
+  if (enforcer === 'ambient')
+    return pod.annotations['ambient.istio.io/bypass-inbound-capture'] === 'true' ? everyPort : noPorts;
+  const statusPorts = unionPorts(portRange('TCP', 15020, 15021), portRange('TCP', 15090, 15090));
+  if (enforcer !== 'sidecar') return statusPorts;
+  const listed = (text: string): PortSet =>
+    text
+      .split(',')
+      .map((part) => part.trim())
+      .filter((part) => /^[0-9]+$/.test(part) && Number(part) <= 65535)
+      .reduce<PortSet>((sum, part) => unionPorts(sum, portRange('TCP', Number(part), Number(part))), noPorts);
+  const excluded = listed(pod.annotations['traffic.sidecar.istio.io/excludeInboundPorts'] ?? '');
+  const only = pod.annotations['traffic.sidecar.istio.io/includeInboundPorts']?.trim() ?? '*';
+  const left = only === '*' ? noPorts : complementPorts(listed(only));
+  return unionPorts(statusPorts, unionPorts(excluded, left));
+}
+
+function hostMeans(rule: IstioDestinationRule, { namespace, name }: Service): boolean {
+  const full = `${name}.${namespace}.svc.cluster.local`;
+  if (rule.host.startsWith('*')) return full.endsWith(rule.host.slice(1));
+  return rule.host === full || (rule.host === name && rule.namespace === namespace);
+}
+
+export const bypassKey = (set: PortSet): string => set.join();
+
+/** Facts of pods; nothing for nodes and the outside. Without policies only how a pod is part of the mesh is told. */
+export const istioTraits: TraitSource = (world) => {
+  const view = istioView(world);
+  if (view === undefined) return () => [];
+  const { objects } = view;
+  const policies = objects.authorizationPolicies.length + objects.peerAuthentications.length > 0;
+  const modes = peerModes(objects.peerAuthentications, world.reading.istioRootNamespace);
+  const keys = portKeys(objects.peerAuthentications);
+  const targeted = objects.authorizationPolicies.filter(({ targetRefs }) => targetRefs.length > 0);
+  return ({ end }) => {
+    if (end.kind !== 'pod') return [];
+    const facts = view.of(end.pod);
+    const found: string[] = [];
+    if (facts.source === 'sidecar') found.push(traits.sourceSidecar);
+    if (facts.source === 'ambient') found.push(traits.sourceAmbient);
+    if (!policies || facts.enforcer === undefined) return found;
+    if (facts.enforcer === 'sidecar') found.push(traits.atSidecar);
+    if (facts.enforcer === 'ambient') found.push(traits.atAmbient);
+    if (facts.enforcer === 'gateway') found.push(traits.atGateway);
+    if (facts.waypoints.size > 0) found.push(traits.relayed);
+    if (facts.tlsOverride) found.push(traits.tlsOverride);
+    if (facts.bypass.length > 0) found.push(traits.bypass(bypassKey(facts.bypass)));
+    if (facts.enforcer === 'sidecar') {
+      for (const port of facts.http) found.push(traits.http(port));
+      for (const port of facts.tcp) found.push(traits.tcp(port));
+    }
+    for (const policy of targeted)
+      if (isAttached(policy, end.pod, facts, world.reading.istioRootNamespace))
+        found.push(traits.attached(policy));
+    if (facts.enforcer === 'sidecar' || facts.enforcer === 'ambient')
+      for (const key of keys) found.push(...modeTraits(key, modes(end.pod, key)));
+    return found;
+  };
+};
+
+function modeTraits(key: PortKey, found: ReturnType<ReturnType<typeof peerModes>>): readonly string[] {
+  const strict = found.filter(({ mode }) => mode === 'STRICT');
+  const disabled = found.filter(({ mode }) => mode === 'DISABLE');
+  const name = strict.length === found.length ? traits.strict : traits.maybeStrict;
+  return [
+    ...new Set(strict.map(({ by }) => name(key, by))),
+    ...(disabled.length === 0
+      ? []
+      : [disabled.length === found.length ? traits.disabled(key) : traits.maybeDisabled(key)]),
+  ];
+}
+
+/** A policy with targetRefs is for waypoints and gateways (pilot/pkg/model/policyattachment.go). */
+function isAttached(policy: IstioAuthorizationPolicy, pod: Pod, facts: PodFacts, root: string): boolean {
+  const { enforcer, waypoints, waypointServices } = facts;
+  const isProxy = enforcer === 'gateway' || enforcer === 'waypoint';
+  return policy.targetRefs.some(({ group, kind, name }) => {
+    if (group === '' && kind === 'Service')
+      return policy.namespace === pod.namespace && waypointServices.has(name);
+    if (group !== 'gateway.networking.k8s.io') return false;
+    if (kind === 'GatewayClass')
+      return (
+        policy.namespace === root &&
+        name === 'istio-waypoint' &&
+        (enforcer === 'waypoint' || waypoints.size > 0)
+      );
+    if (kind !== 'Gateway') return false;
+    const itself =
+      isProxy &&
+      pod.namespace === policy.namespace &&
+      pod.labels['gateway.networking.k8s.io/gateway-name'] === name;
+    return itself || waypoints.has(`${policy.namespace}/${name}`);
+  });
+}

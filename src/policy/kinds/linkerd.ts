@@ -1,0 +1,418 @@
+/** Linkerd in the intermediate form: one layer, enforced at destinations that have a proxy. */
+import type { Pod } from '../../model/cluster.ts';
+import { orElse } from '../../model/known.ts';
+import {
+  type LinkerdAuthorizationPolicy,
+  type LinkerdClients,
+  type LinkerdDefaultPolicy,
+  type LinkerdNetwork,
+  type LinkerdObjects,
+  type LinkerdServer,
+  linkerdDefaultPolicies,
+} from '../../model/policies/linkerd.ts';
+import {
+  complementPorts,
+  noPorts,
+  type PortSet,
+  portRange,
+  subtractPorts,
+  wholeProtocol,
+} from '../../net/port-set.ts';
+import { prefix } from '../../net/prefix.ts';
+import { selectorExpr } from '../expr.ts';
+import {
+  anyEndpoint,
+  type Condition,
+  type EndpointExpr,
+  kinds,
+  type Layer,
+  type LoweredPolicy,
+  noEndpoint,
+  type PortRewrite,
+  type Ports,
+  type Rule,
+  type Tier,
+} from '../ir.ts';
+import type { PolicyWorld } from '../options.ts';
+import { matchesSelector } from '../selector.ts';
+import { unknownPolicies } from '../unknown.ts';
+import { keyOf, linkerdTraits, linkerdView, type PodFacts, traits } from './linkerd-facts.ts';
+import { groupBy } from './lookup.ts';
+import {
+  allOf,
+  always,
+  anyOf,
+  both,
+  exactly,
+  isExact,
+  never,
+  some,
+  type Ternary,
+  trait,
+} from './mesh-expr.ts';
+
+export { linkerdTraits };
+
+const tcp = wholeProtocol('TCP');
+const atProxy = trait(traits.at);
+const portsOf = (set: PortSet): Ports => ({ set, named: [] });
+
+/** Undefined where the cluster has no proxy of Linkerd's: nobody then enforces anything. */
+export function linkerdLayer(world: PolicyWorld): Layer | undefined {
+  const { linkerd, namespaces } = world.cluster;
+  const view = linkerdView(world);
+  const proxied = orElse(world.cluster.pods, []).flatMap((pod: Pod) => view(pod) ?? []);
+  if (proxied.length === 0) return undefined;
+  const why =
+    linkerd.state === 'unknown' ? linkerd.why : namespaces.state === 'unknown' ? namespaces.why : '';
+  if (linkerd.state === 'unknown' || namespaces.state === 'unknown') {
+    const { egress: _, ...ingressOnly } = unknownPolicies('Server', why);
+    return layerOf([], [{ ...ingressOnly, subject: atProxy }], []);
+  }
+  const objects = linkerd.value;
+  const context = { objects, accounts: accountsOf(world) };
+  const servers = objects.servers.flatMap((server) => lowerServer(server, context));
+  return layerOf(skipped(proxied), servers, defaults(proxied));
+}
+
+/** Servers of one namespace are one group: where two of them govern a port, which one counts is not defined. */
+function layerOf(
+  skips: readonly LoweredPolicy[],
+  servers: readonly LoweredPolicy[],
+  others: readonly LoweredPolicy[],
+): Layer {
+  const tiers: readonly Tier[] = [
+    {
+      name: 'traffic that no proxy sees',
+      groups: [passes('only TCP is redirected to the proxy', atProxy, complementPorts(tcp)), ...skips].map(
+        (policy) => [policy],
+      ),
+      otherwise: 'pass',
+    },
+    {
+      name: 'Linkerd Server',
+      groups: [...groupBy(servers, ({ id }) => id.namespace ?? '').values()],
+      otherwise: 'pass',
+    },
+    { name: 'Linkerd default policy', groups: others.map((policy) => [policy]), otherwise: 'pass' },
+  ];
+  return {
+    name: 'linkerd',
+    tiers: tiers.filter(({ groups }) => groups.length > 0),
+    finally: 'allow',
+    rewrites: [],
+    // The controller authorizes the kubelet's HTTP probes by itself.
+    exemptsSelfAndOwnNode: true,
+  };
+}
+
+const passes = (name: string, subject: EndpointExpr, set: PortSet): LoweredPolicy => ({
+  id: { kind: 'Linkerd', name },
+  subject,
+  ingress: {
+    isolates: false,
+    rules: [{ action: 'allow', peer: anyEndpoint, ports: portsOf(set), field: '' }],
+  },
+});
+
+const distinct = (sets: readonly PortSet[]): readonly PortSet[] => [
+  ...new Map(sets.filter((set) => set.length > 0).map((set) => [keyOf(set), set] as const)).values(),
+];
+
+const skipped = (pods: readonly PodFacts[]): readonly LoweredPolicy[] =>
+  distinct(pods.map(({ skips }) => skips)).map((set) =>
+    passes('config.linkerd.io/skip-inbound-ports', trait(traits.skips(keyOf(set))), set),
+  );
+
+interface Context {
+  readonly objects: LinkerdObjects;
+  /** `[namespace, name]` of the service accounts that pods have. */
+  readonly accounts: readonly (readonly [string, string])[];
+}
+
+function accountsOf(world: PolicyWorld): Context['accounts'] {
+  const found = new Map<string, readonly [string, string]>();
+  for (const { namespace, serviceAccount } of orElse(world.cluster.pods, []))
+    found.set(`${namespace}/${serviceAccount}`, [namespace, serviceAccount]);
+  return [...found.values()];
+}
+
+/** A Server decides every flow to its port: what no authorization admits is denied. */
+function lowerServer(server: LinkerdServer, context: Context): LoweredPolicy[] {
+  const { namespace, name, port, podSelector, origin } = server;
+  if (port === undefined || podSelector === undefined) return [];
+  const ports: Ports =
+    typeof port === 'string'
+      ? { set: noPorts, named: [{ protocol: 'TCP', name: port }] }
+      : portsOf(portRange('TCP', port, port));
+  const routes = routesOf(server, context.objects);
+  const grants = [...grantsOf(server, context), ...routeGrants(server, routes, context)];
+  const allowed = grants.flatMap(({ peer, field, by }) =>
+    allowing(peer, ports, field, routes.length > 0).map(
+      (rule): Rule => ({
+        ...rule,
+        ...(by === undefined ? {} : { by }),
+      }),
+    ),
+  );
+  return [
+    {
+      id: { kind: 'Server', namespace, name },
+      ...(origin === undefined ? {} : { origin }),
+      subject: allOf([atProxy, { is: 'namespace', names: [namespace] }, selectorExpr(podSelector)]),
+      ingress: {
+        isolates: false,
+        rules: [...allowed, { action: 'deny', peer: anyEndpoint, ports, field: 'spec.port' }],
+      },
+    },
+  ];
+}
+
+/** Certain first. Where routes are attached, requests that match none of them are not served. */
+function allowing(peer: Ternary, ports: Ports, field: string, routed: boolean): Rule[] {
+  const base = { action: 'allow' as const, ports, field };
+  if (routed)
+    return peer.may === noEndpoint
+      ? []
+      : [
+          {
+            ...base,
+            peer: peer.may,
+            condition: { code: 'l7', text: 'only for requests that match a route of the Server' },
+          },
+        ];
+  return [
+    ...(peer.certain === noEndpoint ? [] : [{ ...base, peer: peer.certain }]),
+    ...(isExact(peer) || peer.may === noEndpoint ? [] : [{ ...base, peer: peer.may, condition: unsure }]),
+  ];
+}
+
+const unsure: Condition = {
+  code: 'identity',
+  text: "it depends on the mesh's trust domain and on whether the client's proxy skips the port",
+};
+
+interface Grant {
+  readonly peer: Ternary;
+  readonly field: string;
+  readonly by?: NonNullable<Rule['by']>;
+}
+
+function grantsOf(server: LinkerdServer, context: Context): readonly Grant[] {
+  const { objects } = context;
+  const own = objects.serverAuthorizations.filter(
+    (one) =>
+      one.namespace === server.namespace &&
+      (one.server.kind === 'name'
+        ? one.server.name === server.name
+        : matchesSelector(one.server.selector, server.labels)),
+  );
+  const policies = objects.authorizationPolicies.filter(
+    ({ namespace, target }) =>
+      namespace === server.namespace &&
+      (target.kind === 'Namespace' || (target.kind === 'Server' && target.name === server.name)),
+  );
+  return [
+    ...own.map(
+      (one): Grant => ({
+        peer:
+          one.clients === undefined
+            ? never
+            : both([clientsExpr(one.clients, context), exactly(networksExpr(one.networks))]),
+        field: 'spec.client',
+        by: byObject('ServerAuthorization', one),
+      }),
+    ),
+    ...policies.map((policy) => policyGrant(policy, context)),
+    { peer: defaultExpr(server.accessPolicy, false), field: 'spec.accessPolicy' },
+  ];
+}
+
+const byObject = (
+  kind: string,
+  { namespace, name, origin }: Pick<LinkerdServer, 'namespace' | 'name' | 'origin'>,
+): NonNullable<Rule['by']> => ({
+  id: { kind, namespace, name },
+  ...(origin === undefined ? {} : { origin }),
+});
+
+const policyGrant = (policy: LinkerdAuthorizationPolicy, context: Context): Grant => ({
+  peer: requiredExpr(policy, context),
+  field: 'spec.requiredAuthenticationRefs',
+  by: byObject('AuthorizationPolicy', policy),
+});
+
+/** gRPC Servers have GRPCRoutes, opaque and TLS ones none, all others HTTPRoutes. */
+function routesOf(
+  { namespace, name, protocol }: LinkerdServer,
+  objects: LinkerdObjects,
+): LinkerdObjects['routes'] {
+  if (protocol === 'opaque' || protocol === 'TLS') return [];
+  const wanted = protocol === 'gRPC' ? 'GRPCRoute' : 'HTTPRoute';
+  return objects.routes.filter(
+    (route) => route.namespace === namespace && route.routeKind === wanted && route.servers.includes(name),
+  );
+}
+
+const routeGrants = (
+  server: LinkerdServer,
+  routes: LinkerdObjects['routes'],
+  context: Context,
+): readonly Grant[] => {
+  const keys = new Set(routes.map(({ group, routeKind, name }) => `${group}/${routeKind}/${name}`));
+  return context.objects.authorizationPolicies
+    .filter(
+      ({ namespace, target }) =>
+        namespace === server.namespace &&
+        target.kind === 'route' &&
+        keys.has(`${target.group}/${target.routeKind}/${target.name}`),
+    )
+    .map((policy) => policyGrant(policy, context));
+};
+
+function requiredExpr({ required }: LinkerdAuthorizationPolicy, context: Context): Ternary {
+  if (required === undefined) return never;
+  const { meshTlsAuthentications, networkAuthentications } = context.objects;
+  return both(
+    required.map(({ kind, namespace, name }) => {
+      const named = <T extends { readonly namespace: string; readonly name: string }>(list: readonly T[]) =>
+        list.find((one) => one.name === name && one.namespace === namespace);
+      if (kind === 'ServiceAccount') return withTls(account([`${namespace}/${name}`]));
+      if (kind === 'MeshTLSAuthentication') {
+        const clients = named(meshTlsAuthentications)?.clients;
+        return clients === undefined ? never : clientsExpr(clients, context);
+      }
+      const networks = named(networkAuthentications)?.networks ?? [];
+      return networks.length === 0 ? never : exactly(networksExpr(networks));
+    }),
+  );
+}
+
+const [source, sourceUnsure] = [trait(traits.source), trait(traits.sourceUnsure)];
+const meshed: Ternary = { certain: source, may: anyOf([source, sourceUnsure]) };
+const withTls = (peer: Ternary): Ternary => both([meshed, peer]);
+
+const account = (names: readonly string[]): Ternary =>
+  names.length === 0 ? never : exactly({ is: 'service-account', names });
+
+function clientsExpr(clients: LinkerdClients, { accounts }: Context): Ternary {
+  if (clients.kind === 'anyone') return always;
+  if (clients.kind === 'any-tls') return meshed;
+  const patterns = clients.identities.map((pattern) => {
+    const named = (wanted: Fit) =>
+      account(
+        accounts
+          .filter(([namespace, name]) => fitOf(pattern, name, namespace) === wanted)
+          .map(([namespace, name]) => `${namespace}/${name}`),
+      ).certain;
+    const [sure, perhaps] = [named('sure'), named('perhaps')];
+    return perhaps === noEndpoint ? exactly(sure) : { certain: sure, may: anyOf([sure, perhaps]) };
+  });
+  return withTls(
+    some([
+      ...patterns,
+      account(clients.serviceAccounts.map(({ namespace, name }) => `${namespace}/${name}`)),
+      clients.namespaces.length === 0 ? never : exactly({ is: 'namespace', names: clients.namespaces }),
+    ]),
+  );
+}
+
+type Fit = 'sure' | 'perhaps' | 'not';
+
+/** Label by label from the right; the control plane's namespace and the trust domain are taken to be the defaults. */
+function fitOf(pattern: string, name: string, namespace: string): Fit {
+  if (pattern === '*') return 'sure';
+  const own = [name, namespace, 'serviceaccount', 'identity', 'linkerd', 'cluster', 'local'].join('.');
+  const open = pattern.startsWith('*.');
+  if (open ? own.endsWith(pattern.slice(1)) : own === pattern) return 'sure';
+  const [head, tail] = split(pattern);
+  if (tail === undefined) return open ? 'perhaps' : 'not';
+  if (tail === 'linkerd.cluster.local') return 'not';
+  return head === `${name}.${namespace}` || head === `*.${namespace}` ? 'perhaps' : 'not';
+}
+
+function split(pattern: string): readonly [string, string | undefined] {
+  const mark = '.serviceaccount.identity.';
+  const at = pattern.indexOf(mark);
+  return at < 0 ? [pattern, undefined] : [pattern.slice(0, at), pattern.slice(at + mark.length)];
+}
+
+/** Helm's clusterNetworks; pods are in them whatever their address. */
+const clusterNetworks: EndpointExpr = anyOf([
+  kinds('pod'),
+  {
+    is: 'address',
+    prefixes: ['10.0.0.0/8', '100.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16', 'fd00::/8'].map((text) =>
+      prefix(text),
+    ),
+    except: [],
+  },
+]);
+
+const networksExpr = (networks: readonly LinkerdNetwork[]): EndpointExpr =>
+  networks.length === 0
+    ? clusterNetworks
+    : anyOf(networks.map(({ cidr, except }) => ({ is: 'address', prefixes: [cidr], except })));
+
+function defaultExpr(policy: LinkerdDefaultPolicy, needsIdentity: boolean): Ternary {
+  if (policy === 'deny') return never;
+  if (policy === 'audit') return always;
+  return both([
+    policy.startsWith('cluster-') ? exactly(clusterNetworks) : always,
+    needsIdentity || policy.endsWith('-authenticated') ? meshed : always,
+  ]);
+}
+
+/** Ports that no Server governs. Some of them may ask for an identity beyond what the policy says. */
+function defaults(pods: readonly PodFacts[]): readonly LoweredPolicy[] {
+  const identified = distinct(pods.map(({ needsIdentity }) => needsIdentity));
+  return linkerdDefaultPolicies
+    .filter((policy) => pods.some((facts) => facts.policy === policy))
+    .map((policy) => {
+      const admitting = (needs: boolean, set: PortSet, self?: EndpointExpr): Rule[] =>
+        [
+          ...allowing(defaultExpr(policy, needs), portsOf(set), '', false),
+          { action: 'deny' as const, peer: anyEndpoint, ports: portsOf(set), field: '' },
+        ].map((rule): Rule => ({ ...rule, ...(self === undefined ? {} : { self }) }));
+      const strict = policy.endsWith('-unauthenticated')
+        ? identified.flatMap((set) => admitting(true, set, trait(traits.needsIdentity(keyOf(set)))))
+        : [];
+      return {
+        id: { kind: 'Linkerd', name: `default-inbound-policy ${policy}` },
+        subject: trait(traits.byDefault(policy)),
+        ingress: { isolates: false, rules: [...strict, ...admitting(false, tcp)] },
+      };
+    });
+}
+
+/**
+ * Between two proxies opaque ports arrive at 4143, and NetworkPolicies see only that port. With the transport header, the default of
+ * newer versions, all others do too. Needs `linkerdTraits`.
+ */
+export function linkerdRewrites(world: PolicyWorld): readonly PortRewrite[] {
+  const view = linkerdView(world);
+  const proxied = orElse(world.cluster.pods, []).flatMap((pod) => view(pod) ?? []);
+  const to = { protocol: 'TCP', port: 4143 } as const;
+  const src = meshed.may;
+  const skipping: Condition = {
+    code: 'undefined-by-api',
+    text: "the client's proxy skips some outbound ports, and which they are depends on the Service port",
+  };
+  const condition: Condition = {
+    code: 'undefined-by-api',
+    text: 'between Linkerd proxies traffic uses port 4143 where the transport mode is transport-header',
+  };
+  return [...new Map(proxied.map(({ opaque }) => [keyOf(opaque), opaque] as const))].flatMap(
+    ([key, opaque]): PortRewrite[] => {
+      const dst = trait(traits.opaque(key));
+      const rest = { src, dst, ports: subtractPorts(tcp, opaque), to, condition };
+      return opaque.length === 0
+        ? [rest]
+        : [
+            { src: source, dst, ports: opaque, to },
+            { src: sourceUnsure, dst, ports: opaque, to, condition: skipping },
+            rest,
+          ];
+    },
+  );
+}
