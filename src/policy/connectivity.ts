@@ -124,7 +124,7 @@ function printer(options: ConnectivityOptions): Show {
   return (src, dst, cell) => describe(cell).map((line) => ({ src, dst, ...line }));
 }
 
-function linesOf(
+export function linesOf(
   cell: Cell,
   protocol: LineProtocol,
   filter: PortSet | undefined,
@@ -199,7 +199,7 @@ function outsideParties(
 }
 
 /** IPv6 only where a pod or a policy speaks it. Pods of manifests have no addresses to tell. */
-function familiesInUse({ universe }: Engine): readonly Family[] {
+export function familiesInUse({ universe }: Engine): readonly Family[] {
   const pods = universe.classes.slice(0, universe.podsTo).flatMap(({ members }) => members);
   const six =
     pods.some((end) => end.kind === 'pod' && end.pod.addresses.some(({ family }) => family === 6)) ||
@@ -208,7 +208,7 @@ function familiesInUse({ universe }: Engine): readonly Family[] {
 }
 
 /** Neighbouring and overlapping prefixes joined into the fewest. */
-function merged(prefixes: readonly Prefix[]): Prefix[] {
+export function merged(prefixes: readonly Prefix[]): Prefix[] {
   const out: Prefix[] = [];
   for (const family of [4, 6] as const) {
     const bits = family === 4 ? 32n : 128n;
