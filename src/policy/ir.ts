@@ -40,7 +40,8 @@ export type EndpointExpr =
   | { readonly is: 'address'; readonly prefixes: readonly Prefix[]; readonly except: readonly Prefix[] }
   /** A fact that some kind's `traits` function gave to the endpoint: `istio/sidecar`. */
   | { readonly is: 'trait'; readonly name: string }
-  | { readonly is: 'and' | 'or'; readonly of: readonly EndpointExpr[] }
+  /** `field`: the part of the object that this was read from, `spec.ingress[0].from[0]`. It names the part to people and decides nothing. */
+  | { readonly is: 'and' | 'or'; readonly of: readonly EndpointExpr[]; readonly field?: string }
   | { readonly is: 'not'; readonly of: EndpointExpr };
 
 /** A container port's name, to be looked up on the DESTINATION of the flow, in both directions. */

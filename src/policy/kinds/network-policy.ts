@@ -86,14 +86,16 @@ function podsExpr(peer: PolicyPeer & { kind: 'pods' }, namespace: string): Endpo
     peer.namespaceSelector === undefined
       ? inNamespace(namespace)
       : selectorExpr(peer.namespaceSelector, 'namespace');
+  const { field } = peer;
   return peer.podSelector === undefined
-    ? and(kinds('pod'), spaces)
-    : and(kinds('pod'), spaces, selectorExpr(peer.podSelector));
+    ? { is: 'and', of: [kinds('pod'), spaces], field }
+    : { is: 'and', of: [kinds('pod'), spaces, selectorExpr(peer.podSelector)], field };
 }
 
 function blockExpr(peer: PolicyPeer & { kind: 'ip-block' }, matchesPods: boolean): EndpointExpr {
   const block: EndpointExpr = { is: 'address', prefixes: [peer.cidr], except: peer.except };
-  return matchesPods ? block : and(kinds('external', 'node', 'host-pod'), block);
+  const { field } = peer;
+  return { is: 'and', of: matchesPods ? [block] : [kinds('external', 'node', 'host-pod'), block], field };
 }
 
 function lowerPorts(ports: readonly PolicyPort[] | undefined): Ports {
