@@ -213,10 +213,13 @@ const destinationRule = fc
 const service = fc
   .record({
     namespace: fc.constantFrom(...namespaceNames),
-    selector: fc.dictionary(fc.constantFrom(...labelKeys), fc.constantFrom(...labelValues), {
-      minKeys: 1,
-      maxKeys: 1,
-    }),
+    selector: fc.oneof(
+      fc.constant({ team: 'x' }),
+      fc.dictionary(fc.constantFrom(...labelKeys), fc.constantFrom(...labelValues), {
+        minKeys: 1,
+        maxKeys: 1,
+      }),
+    ),
     port: fc.record({
       name: fc.constantFrom('http', 'http-web', 'tcp-db', 'grpc', 'https', 'web', 'mongo'),
       port: fc.constantFrom(80, 443, 53, 3306),
@@ -318,12 +321,20 @@ const spaceKinds: readonly Readonly<Record<string, string>>[] = [
 const meshed = (base: RawObjects): fc.Arbitrary<RawObjects> =>
   fc
     .record({
-      pods: fc.array(fc.nat(members.length - 1), { minLength: 6, maxLength: 6 }),
+      pods: fc.oneof(
+        fc.array(fc.nat(members.length - 1), { minLength: 6, maxLength: 6 }),
+        // All sidecars, as in most meshes.
+        fc.constant([1, 1, 1, 1, 1, 1]),
+      ),
+      teams: fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }),
       spaces: fc.array(fc.nat(spaceKinds.length - 1), { minLength: 3, maxLength: 3 }),
     })
     .map((drawn) => ({
       ...base,
-      pods: (base.pods ?? []).map((pod, i) => (members[drawn.pods[i] ?? 0] ?? ((same) => same))(pod)),
+      pods: (base.pods ?? []).map((pod, i) => {
+        const member = members[drawn.pods[i] ?? 0] ?? ((same: JsonObject) => same);
+        return member(drawn.teams[i] ? change(pod, { team: 'x' }, {}) : pod);
+      }),
       namespaces: (base.namespaces ?? []).map((one, i) =>
         change(one, spaceKinds[drawn.spaces[i] ?? 0] ?? {}, {}),
       ),
