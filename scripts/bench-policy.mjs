@@ -51,7 +51,7 @@ async function bench() {
   );
   say(`seed ${seed}, ${runs} runs of each size, a fresh process each: median (least to most)`);
   const folder = temporaryFolder();
-  const program = await bundleProgram('scripts/policy/measure.mjs', folder);
+  const program = await bundleProgram('scripts/bench-policy-run.mjs', folder);
   for (const name of names) {
     const files = join(folder, 'manifests');
     const objects = makeCluster(name, seed);

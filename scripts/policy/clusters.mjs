@@ -8,7 +8,7 @@ import { randomOf } from './random.mjs';
 import { rulesFor } from './rules.mjs';
 
 /** `empty`: policies without effect beyond isolation: they select nothing, or have no rules. M has the shape of a published cluster. */
-export const sizes = {
+const sizes = {
   S: { pods: 500, namespaces: 50, policies: 500, empty: 130 },
   M: { pods: 5_413, namespaces: 604, policies: 13_678, empty: 3_559 },
   L: { pods: 50_000, namespaces: 5_000, policies: 75_000, empty: 19_500 },

@@ -1,10 +1,10 @@
 // What bench-policy.mjs runs in a process of its own: `floor DIR`, `whole DIR`, or `after DIR SEED`. Prints one line of JSON.
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { clusterOf } from '../../src/parse/kubernetes/cluster.ts';
-import { parsed } from '../../src/parse/result.ts';
-import { editedQuotient, editNetworkPolicy, policyEngine, quotient } from '../../src/policy/index.ts';
-import { randomOf } from './random.mjs';
+import { clusterOf } from '../src/parse/kubernetes/cluster.ts';
+import { parsed } from '../src/parse/result.ts';
+import { editedQuotient, editNetworkPolicy, policyEngine, quotient } from '../src/policy/index.ts';
+import { randomOf } from './policy/random.mjs';
 
 const [what, folder, seed] = process.argv.slice(2);
 
