@@ -6,7 +6,12 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['src/**/*.test.ts', 'test/*.test.ts', 'test/oracles/**/*.test.ts'],
+          include: [
+            'src/**/*.test.ts',
+            'test/*.test.ts',
+            'test/cli/**/*.test.ts',
+            'test/oracles/**/*.test.ts',
+          ],
           exclude: ['test/oracles/topology*.test.ts'],
           testTimeout: 30_000,
         },

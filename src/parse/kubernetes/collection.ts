@@ -11,10 +11,11 @@ import { type FoundObjects, isWorkloadList, templatePods } from './templates.ts'
 
 /** Gathers the objects of one file after another. */
 export class Collection {
-  readonly #lists = new Map<string, FoundObject[]>();
+  readonly #lists = new Map<string, List>();
+  /** By apiVersion and kind: there are few of them and many objects. */
+  readonly #plurals = new Map<string, string>();
   readonly #problems: ObjectProblem[] = [];
   readonly #remarks: ObjectProblem[] = [];
-  readonly #seen = new Map<string, { readonly list: FoundObject[]; readonly at: number }>();
   #count = 0;
 
   /** Kubernetes objects so far, of whatever kind. */
@@ -23,32 +24,29 @@ export class Collection {
   }
 
   add(file: string, manifest: Manifest): void {
-    for (const { index, value } of manifest.documents)
-      this.#open(value, { file, document: index, path: '' }, {});
+    for (const { index, value } of manifest.documents) this.#open(value, { file, document: index, path: '' });
   }
 
   /** Lists are opened; items of a typed list have its kind. A stack and not recursion: nesting comes from the input. */
-  #open(root: unknown, at: ObjectOrigin, inherited: Inherited): void {
-    const stack: { value: unknown; origin: ObjectOrigin; inherited: Inherited }[] = [
-      { value: root, origin: at, inherited },
-    ];
+  #open(root: unknown, at: ObjectOrigin): void {
+    const stack: { value: unknown; origin: ObjectOrigin; inherited: Inherited }[] = [];
+    const visit = (value: unknown, origin: ObjectOrigin, inherited: Inherited) => {
+      if (listItems(value) === undefined) this.#take(value, origin, inherited);
+      else stack.push({ value, origin, inherited });
+    };
+    visit(root, at, {});
     for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
       const { value, origin } = next;
-      const items = listItems(value);
-      if (items === undefined) {
-        this.#take(value, origin, next.inherited);
-        continue;
-      }
-      if (this.#count + stack.length + items.length > maxObjects) {
+      const items = listItems(value) ?? [];
+      if (this.#count + items.length > maxObjects || stack.length > maxLists) {
         this.#problems.push({ text: `more than ${maxObjects} objects: the rest is left out`, origin });
         return;
       }
-      const own = isObject(value) ? typeOfItems(value) : {};
+      const inherited = isObject(value) ? typeOfItems(value) : {};
       const path = isObject(value) ? (origin.path === '' ? 'items' : `${origin.path}.items`) : origin.path;
-      // A server may list nothing as null.
-      this.#count += 1;
-      for (let i = items.length - 1; i >= 0; i--)
-        stack.push({ value: items[i], origin: { ...origin, path: `${path}[${i}]` }, inherited: own });
+      const { file, document } = origin;
+      for (let i = 0; i < items.length; i++)
+        visit(items[i], { file, document, path: `${path}[${i}]` }, inherited);
     }
   }
 
@@ -72,37 +70,46 @@ export class Collection {
       return;
     }
     this.#count += 1;
-    const plural = pluralOf(apiVersion, kind);
+    const type = `${apiVersion} ${kind}`;
+    const plural = this.#plurals.get(type) ?? pluralOf(apiVersion, kind);
+    this.#plurals.set(type, plural);
     const named = withName(value);
     const object =
       named.kind === kind && named.apiVersion === apiVersion ? named : { ...named, kind, apiVersion };
-    const list = this.#lists.get(plural) ?? [];
-    if (list.length === 0) this.#lists.set(plural, list);
-    this.#put(plural, list, { object, origin });
+    const known = this.#lists.get(plural);
+    const list = known ?? { found: [], places: new Map<string, number>() };
+    if (known === undefined) this.#lists.set(plural, list);
+    this.#put(list, { object, origin });
   }
 
   /** An object that is there twice: the later one counts, as with kubectl apply; it is said unless they are the same. */
-  #put(plural: string, list: FoundObject[], found: FoundObject): void {
-    const meta = isObject(found.object.metadata) ? found.object.metadata : {};
-    const key = `${plural} ${textOf(meta.namespace) ?? 'default'}/${String(meta.name)}`;
-    const before = this.#seen.get(key);
-    if (before === undefined || meta.name === undefined) {
-      this.#seen.set(key, { list, at: list.length });
-      list.push(found);
+  #put({ found, places }: List, next: FoundObject): void {
+    const meta = isObject(next.object.metadata) ? next.object.metadata : {};
+    if (typeof meta.name !== 'string') {
+      found.push(next);
       return;
     }
-    const old = before.list[before.at];
-    before.list[before.at] = found;
-    if (old === undefined || plural === 'namespaces' || sameObject(old.object, found.object)) return;
+    const namespace =
+      typeof meta.namespace === 'string' && meta.namespace !== '' ? meta.namespace : 'default';
+    const key = `${namespace}/${meta.name}`;
+    const place = places.get(key);
+    if (place === undefined) {
+      places.set(key, found.length);
+      found.push(next);
+      return;
+    }
+    const old = found[place];
+    found[place] = next;
+    if (old === undefined || sameObject(old.object, next.object)) return;
     this.#problems.push({
-      text: `${titleOf(found.object, String(found.object.kind))}: is also in ${old.origin?.file ?? 'another file'}; this later one counts`,
-      origin: found.origin as ObjectOrigin,
+      text: `${titleOf(next.object, String(next.object.kind))}: is also in ${old.origin?.file ?? 'another file'}; this later one counts`,
+      origin: next.origin as ObjectOrigin,
     });
   }
 
   /** The raw objects of one list, `ingresses.networking.k8s.io`. */
   list(plural: string): readonly FoundObject[] {
-    return this.#lists.get(plural) ?? [];
+    return this.#lists.get(plural)?.found ?? [];
   }
 
   /** Every kind that has no object counts as empty: manifests are all there is. */
@@ -123,7 +130,9 @@ export class Collection {
 
   /** With the pods of workloads that have none, and the namespaces that were left out. */
   #completed(): FoundObjects {
-    const lists = new Map<string, readonly FoundObject[]>(this.#lists);
+    const lists = new Map<string, readonly FoundObject[]>(
+      [...this.#lists].map(([plural, { found }]) => [plural, found]),
+    );
     const pods = [...(lists.get('pods') ?? []), ...templatePods(lists)];
     lists.set(
       'pods',
@@ -172,9 +181,9 @@ export class Collection {
   /** Objects of kinds that nobody asked for although they may decide about traffic. */
   #notUnderstood(asked: ReadonlySet<string>): ObjectProblem[] {
     const problems: ObjectProblem[] = [];
-    for (const [plural, list] of this.#lists) {
+    for (const [plural, { found }] of this.#lists) {
       if (asked.has(plural) || isWorkloadList(plural)) continue;
-      for (const { object, origin } of list) {
+      for (const { object, origin } of found) {
         const kind = String(object.kind);
         const apiVersion = String(object.apiVersion);
         if (!mayDecideTraffic(apiVersion, kind)) continue;
@@ -187,6 +196,12 @@ export class Collection {
     }
     return problems;
   }
+}
+
+/** One kind's objects, and the place of each by `namespace/name`. */
+interface List {
+  readonly found: FoundObject[];
+  readonly places: Map<string, number>;
 }
 
 export interface Collected {
@@ -204,6 +219,7 @@ interface Inherited {
 
 /** More than any cluster has: aliases in lists of lists can make a small file stand for more. */
 const maxObjects = 5_000_000;
+const maxLists = 100_000;
 
 /** The items of a `List`, a `PodList` or a bare list; undefined for anything else. */
 function listItems(value: unknown): readonly unknown[] | undefined {

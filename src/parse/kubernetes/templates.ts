@@ -24,10 +24,11 @@ export const isWorkloadList = (plural: string): boolean => Object.hasOwn(templat
  * to, are there, and none for workloads read from a server that runs none.
  */
 export function templatePods(objects: FoundObjects): readonly FoundObject[] {
-  const owners = ownersOfPods(objects.get('pods') ?? []);
   const workloads = Object.keys(templates).flatMap((plural) =>
     (objects.get(plural) ?? []).map((found) => ({ plural, found })),
   );
+  if (workloads.length === 0) return [];
+  const owners = ownersOfPods(objects.get('pods') ?? []);
   const present = new Set(workloads.map(({ found }) => idOf(found.object, kindOf(found.object))));
   // From the bottom up: what has pods hands them to its own owner.
   for (let grew = true; grew; ) {
@@ -84,6 +85,7 @@ function ownersOfPods(pods: readonly FoundObject[]): Set<string> {
   const found = new Set<string>();
   for (const { object } of pods) {
     for (const owner of ownersOf(object)) {
+      if (found.has(owner)) continue;
       found.add(owner);
       // ReplicaSets and Jobs may not have been listed: their names begin with their owner's.
       const replicaSet = /^ReplicaSet (.+)-[a-z0-9]+$/.exec(owner);
