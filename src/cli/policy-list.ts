@@ -144,7 +144,7 @@ async function printed(report: ConnectivityReport, format: ListFlags['output']):
 const chunkBytes = 64 * 1024;
 
 /** In large pieces, and never faster than the reader takes them: the whole connectivity may be larger than the memory. */
-async function writeAll(parts: Iterable<string>): Promise<void> {
+export async function writeAll(parts: Iterable<string>): Promise<void> {
   let chunk = '';
   const flush = async () => {
     const text = chunk;

@@ -1,9 +1,11 @@
 /** `podpath policy`: what the policies mean. One file a subcommand, each with `register(parent)`. */
 import type { Command } from 'commander';
+import * as diff from './policy-diff.ts';
+import * as explain from './policy-explain.ts';
 import * as list from './policy-list.ts';
 
 /** In the order of the help. */
-const subcommands: readonly { register(parent: Command): void }[] = [list];
+const subcommands: readonly { register(parent: Command): void }[] = [list, diff, explain];
 
 export function register(program: Command): void {
   const policy = program

@@ -18,6 +18,8 @@ import { baseObjects, clusterFrom, labelsOf, mergeObjects, type RawObjects } fro
 /** One address of every part that the pools' prefixes tell apart. */
 const probes = [
   '10.0.0.2',
+  '192.168.0.1',
+  '192.168.0.2',
   '10.0.0.77',
   '10.1.0.77',
   '10.9.9.9',

@@ -1,0 +1,19 @@
+/** `policy diff -o csv`: one line for each pair. */
+import { allChanges, diffPartyText, type PolicyDiffReport, portsText, reasonTexts } from './policy-diff.ts';
+import { csvCell } from './policy-diff-escape.ts';
+
+export function* policyDiffCsv(report: PolicyDiffReport): Generator<string> {
+  yield 'change,source,destination,before,after,because\r\n';
+  for (const change of allChanges(report)) {
+    const { src, dst, before, after } = change;
+    const cells = [
+      change.change,
+      diffPartyText(src),
+      diffPartyText(dst),
+      portsText(before),
+      portsText(after),
+      reasonTexts(change, report.place).join('; '),
+    ];
+    yield `${cells.map(csvCell).join(',')}\r\n`;
+  }
+}

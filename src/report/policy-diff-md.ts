@@ -1,0 +1,36 @@
+/** `policy diff -o md`: a table for a merge request. */
+import { partyText } from '../model/connectivity.ts';
+import {
+  allChanges,
+  diffHeadline,
+  diffPartyText,
+  type PolicyDiffReport,
+  portsText,
+  reasonTexts,
+} from './policy-diff.ts';
+import { markdownText } from './policy-diff-escape.ts';
+
+export function* policyDiffMarkdown(report: PolicyDiffReport): Generator<string> {
+  const { a, b, diff, notes } = report;
+  const changes = allChanges(report);
+  yield `**${markdownText(diffHeadline(report))}**\n`;
+  if (changes.length > 0) yield '\n| | From | To | Before | After | Because |\n|---|---|---|---|---|---|\n';
+  for (const change of changes) {
+    const { src, dst, before, after } = change;
+    const cells = [
+      change.change,
+      diffPartyText(src, false),
+      diffPartyText(dst, false),
+      portsText(before),
+      portsText(after),
+      reasonTexts(change, report.place).join('; '),
+    ];
+    yield `| ${cells.map(markdownText).join(' | ')} |\n`;
+  }
+  const remarks = [
+    ...diff.onlyInA.map((party) => `${partyText(party)} is only in ${a.name}`),
+    ...diff.onlyInB.map((party) => `${partyText(party)} is only in ${b.name}`),
+    ...notes,
+  ];
+  if (remarks.length > 0) yield `\n${remarks.map((remark) => `- ${markdownText(remark)}\n`).join('')}`;
+}
