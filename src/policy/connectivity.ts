@@ -14,6 +14,7 @@ import { formatPrefix, type Prefix } from '../net/prefix.ts';
 import type { Cell } from './engine/cell.ts';
 import type { Engine } from './engine/engine.ts';
 import { ownPrefixes, rangePrefixes } from './engine/prefix-tree.ts';
+import { workloadNames } from './workload.ts';
 
 export interface ConnectivityOptions {
   /** Pods of one owner as one party (the default), or each for itself. */
@@ -70,14 +71,15 @@ export function* connectivity(engine: Engine, options: ConnectivityOptions = {})
 /** Parties inside the cluster by name. */
 export function unitsOf(engine: Engine, by: 'workload' | 'pod'): readonly Unit[] {
   const { classes, podsTo } = engine.universe;
+  const workloadOf = workloadNames(engine.world.cluster);
   const units = new Map<string, { party: Unit['party']; members: Member[] }>();
   for (let id = 0; id < podsTo; id++)
     for (const end of classes[id]?.members ?? []) {
       if (end.kind !== 'pod') continue;
-      const { namespace, name, owner, addresses } = end.pod;
+      const { namespace, name, addresses } = end.pod;
+      const owner = by === 'pod' ? undefined : workloadOf(end.pod);
       const own = { namespace, name, kind: 'Pod' };
-      const party =
-        by === 'pod' || owner === undefined ? own : { namespace, name: owner.name, kind: owner.kind };
+      const party = owner === undefined ? own : { namespace, name: owner.name, kind: owner.kind };
       const key = partyText(party);
       const unit = units.get(key) ?? { party, members: [] };
       units.set(key, unit);

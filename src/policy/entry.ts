@@ -18,6 +18,7 @@ import {
 } from '../net/port-set.ts';
 import { isEndpointPod, resolveNamedPort } from './endpoint.ts';
 import type { Engine } from './engine/engine.ts';
+import { workloadNames } from './workload.ts';
 
 export const ingressController: Party & { readonly kind: string } = {
   namespace: '',
@@ -161,8 +162,15 @@ function partiesOf(
   reached: readonly Reached[],
   by: 'workload' | 'pod',
 ): ReadonlyMap<string, { readonly party: Party; readonly one: Reached }> {
-  const ownerOf = ({ namespace, owner }: Pod): string =>
-    by === 'pod' || owner === undefined ? '' : `${namespace}/${owner.name}[${owner.kind}]`;
+  const workloadOf = workloadNames(cluster);
+  const partyOf = (pod: Pod): Party | undefined => {
+    const workload = by === 'pod' ? undefined : workloadOf(pod);
+    return workload && { namespace: pod.namespace, name: workload.name, kind: workload.kind };
+  };
+  const ownerOf = (pod: Pod): string => {
+    const party = partyOf(pod);
+    return party === undefined ? '' : partyText(party);
+  };
   const sizes = new Map<string, number>();
   for (const pod of orElse(cluster.pods, []))
     if (isEndpointPod(pod)) sizes.set(ownerOf(pod), (sizes.get(ownerOf(pod)) ?? 0) + 1);
@@ -174,9 +182,9 @@ function partiesOf(
       owner !== '' &&
       group.length === sizes.get(owner) &&
       group.every((one) => samePorts(one.allow, first.allow) && samePorts(one.maybe, first.maybe));
-    if (alike && first.pod.owner !== undefined) {
-      const { name, kind } = first.pod.owner;
-      parties.set(owner, { party: { namespace: first.pod.namespace, name, kind }, one: first });
+    const party = partyOf(first.pod);
+    if (alike && party !== undefined) {
+      parties.set(owner, { party, one: first });
       continue;
     }
     for (const one of group) {

@@ -1,8 +1,9 @@
 /** Words for parties: `shop`, `shop/web`, `web`, `10.0.0.0/8`, `external`, `ingress-controller`. */
-import type { Cluster } from '../model/cluster.ts';
+import type { Cluster, Pod } from '../model/cluster.ts';
 import { type Party, partyText } from '../model/connectivity.ts';
 import { orElse } from '../model/known.ts';
 import { overlaps, parsePrefix } from '../net/prefix.ts';
+import { type WorkloadName, workloadNames } from './workload.ts';
 
 /**
  * Undefined where the word names nobody. A word that a namespace and a workload share means both; a pod's name means its workload too,
@@ -12,6 +13,8 @@ export function partyFilter(cluster: Cluster, word: string): ((party: Party) => 
   if (word === 'external') return (party) => 'cidr' in party;
   if (word === 'ingress-controller')
     return (party) => !('cidr' in party) && party.kind === 'IngressController';
+  const workloadOf = workloadNames(cluster);
+  const namesOf = (pod: Pod): string[] => namesAs(pod, workloadOf(pod));
   const prefix = parsePrefix(word);
   if (prefix !== undefined) {
     const names = new Set(
@@ -39,20 +42,16 @@ export function partyFilter(cluster: Cluster, word: string): ((party: Party) => 
       namespace === undefined ? pod.namespace === name && kind === undefined : name === '' || name === '*';
     const named =
       (pod.name === name && (kind === undefined || kind === 'Pod')) ||
-      (pod.owner?.name === name && (kind === undefined || kind === pod.owner.kind));
+      [workloadOf(pod), pod.owner].some(
+        (owner) => owner?.name === name && (kind === undefined || kind === owner.kind),
+      );
     if (wholeNamespace || named) for (const one of namesOf(pod)) names.add(one);
   }
   return names.size === 0 ? undefined : (party) => names.has(partyText(party));
 }
 
-interface Named {
-  readonly namespace: string;
-  readonly name: string;
-  readonly owner?: { readonly kind: string; readonly name: string };
-}
-
 /** As itself and as its workload: which of them is listed depends on the verdicts. */
-const namesOf = ({ namespace, name, owner }: Named): string[] => [
+const namesAs = ({ namespace, name }: Pod, workload: WorkloadName | undefined): string[] => [
   partyText({ namespace, name, kind: 'Pod' }),
-  ...(owner === undefined ? [] : [partyText({ namespace, name: owner.name, kind: owner.kind })]),
+  ...(workload === undefined ? [] : [partyText({ namespace, ...workload })]),
 ];

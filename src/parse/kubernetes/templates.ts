@@ -13,6 +13,8 @@ const templates: Readonly<Record<string, string>> = {
   replicationcontrollers: 'spec.template',
   'rollouts.argoproj.io': 'spec.template',
   'deploymentconfigs.apps.openshift.io': 'spec.template',
+  // The launcher pod of a virtual machine has the labels of its template.
+  'virtualmachines.kubevirt.io': 'spec.template',
 };
 
 export type FoundObjects = ReadonlyMap<string, readonly FoundObject[]>;
@@ -93,6 +95,8 @@ function ownersOfPods(pods: readonly FoundObject[]): Set<string> {
         for (const kind of ['Deployment', 'Rollout']) found.add(`${kind} ${replicaSet[1]}`);
       const job = /^Job (.+)-[0-9]+$/.exec(owner);
       if (job !== null) found.add(`CronJob ${job[1]}`);
+      const instance = /^VirtualMachineInstance (.+)$/.exec(owner);
+      if (instance !== null) found.add(`VirtualMachine ${instance[1]}`);
       const controller = /^ReplicationController (.+)-[0-9]+$/.exec(owner);
       if (controller !== null) found.add(`DeploymentConfig ${controller[1]}`);
     }
