@@ -134,7 +134,9 @@ function run(plan: Plan, t: number, s: number, ports: PortSet): Outcome {
     left = subtractPorts(left, met);
     if (rule.condition !== undefined) {
       const taken = act(plan, t, rule.action, met);
-      const skipped = run(plan, t, i + 1, met);
+      // A policy that may not be there counts as a whole: where it is not, none of its rules is asked.
+      const next = rule.rule.condition === undefined ? afterPolicy(tierSteps, i) : i + 1;
+      const skipped = run(plan, t, next, met);
       outcome = joinOutcomes(outcome, eitherOutcome(taken, skipped, met, rule.condition));
     } else if (rule.action === 'pass') passed = unionPorts(passed, met);
     else outcome = joinOutcomes(outcome, act(plan, t, rule.action, met));
@@ -146,6 +148,14 @@ function run(plan: Plan, t: number, s: number, ports: PortSet): Outcome {
     outcome = joinOutcomes(outcome, eitherOutcome(atEnd(tier.unspecified, left), other, left, perhaps));
   } else passed = unionPorts(passed, left);
   return joinOutcomes(outcome, run(plan, t + 1, 0, passed));
+}
+
+/** The first step after `s` that is not of the same policy. */
+function afterPolicy(steps: readonly Step[], s: number): number {
+  const own = steps[s]?.[0]?.policy;
+  let next = s + 1;
+  while (next < steps.length && steps[next]?.[0]?.policy === own) next++;
+  return next;
 }
 
 function act(plan: Plan, t: number, action: CompiledRule['action'], ports: PortSet): Outcome {
@@ -187,7 +197,7 @@ function runGroup(
       const met = intersectPorts(left, own);
       if (met.length === 0) continue;
       // A rule that may not match leaves its ports to the next one too.
-      if (rule.condition === undefined) left = subtractPorts(left, met);
+      if (rule.rule.condition === undefined) left = subtractPorts(left, met);
       claims = claims.flatMap((claim) => claimed(claim, met, rule));
     }
   }

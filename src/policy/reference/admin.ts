@@ -68,7 +68,7 @@ function saidByEquals(all: readonly ReadonlySet<Said>[]): ReadonlySet<Said> {
   return said;
 }
 
-/** The first rule of the direction that matches speaks for the policy. Of a policy that the API refuses any may take part, or none. */
+/** The first rule of the direction that matches speaks for the policy. One that the API refuses may not be there. */
 function saidBy(world: PolicyWorld, at: DirectedFlow, policy: AdminPolicy): ReadonlySet<Said> {
   const selected = selects(world, policy.subject, at.subject);
   const said = new Set<Said>();
@@ -78,8 +78,7 @@ function saidBy(world: PolicyWorld, at: DirectedFlow, policy: AdminPolicy): Read
     const matches = ruleMatches(world, at, rule);
     if (matches === 'no') continue;
     for (const effect of effects(rule)) said.add(effect);
-    const certain = rule.action !== 'unknown' && policy.doubt === undefined;
-    if (matches === 'yes' && certain) return said;
+    if (matches === 'yes' && rule.action !== 'unknown') return said;
   }
   // "CNPs with no ingress rules do not affect ingress traffic", and no policy of these kinds isolates.
   return said.add('none');
