@@ -16,7 +16,7 @@ import {
 import type { TraitSource } from '../endpoint.ts';
 import type { PolicyWorld } from '../options.ts';
 import { type PortKey, peerModes, portKeys } from './istio-mtls.ts';
-import { groupBy, hasAll } from './lookup.ts';
+import { groupBy, hasAll, neverCreated } from './lookup.ts';
 
 /** Names of traits. `source...` is how an endpoint calls, `at...` is who enforces where it is called. */
 export const traits = {
@@ -29,8 +29,7 @@ export const traits = {
   relayed: 'istio/relayed',
   tlsOverride: 'istio/tls-override',
   bypass: (key: string) => `istio/bypass/${key}`,
-  http: (port: number) => `istio/http/${port}`,
-  tcp: (port: number) => `istio/tcp/${port}`,
+  protocols: (key: string) => `istio/protocols/${key}`,
   attached: (policy: IstioAuthorizationPolicy) => `istio/attached/${policy.namespace}/${policy.name}`,
   strict: (port: PortKey, by: string) => `istio/strict/${port}/${by}`,
   maybeStrict: (port: PortKey, by: string) => `istio/maybe-strict/${port}/${by}`,
@@ -38,10 +37,20 @@ export const traits = {
   maybeDisabled: (port: PortKey) => `istio/maybe-disabled/${port}`,
 } as const;
 
+/** Ports whose protocol the pod's Services tell. What all others carry is found out from the first bytes. */
+export interface KnownProtocols {
+  /** The same for pods with the same ports. */
+  readonly key: string;
+  readonly http: PortSet;
+  readonly tcp: PortSet;
+}
+
 /** What is computed once for a cluster, and for each of its pods when asked. */
 export interface IstioView {
   readonly objects: IstioObjects;
   readonly of: (pod: Pod) => PodFacts;
+  /** `source` of the facts, without the work for the others. */
+  readonly sourceOf: (pod: Pod) => PodFacts['source'];
 }
 
 export interface PodFacts {
@@ -49,8 +58,7 @@ export interface PodFacts {
   readonly enforcer: 'sidecar' | 'ambient' | 'gateway' | 'waypoint' | undefined;
   /** Ports that the proxy does not see. */
   readonly bypass: PortSet;
-  readonly http: ReadonlySet<number>;
-  readonly tcp: ReadonlySet<number>;
+  readonly protocols: KnownProtocols;
   /** `namespace/name`. */
   readonly waypoints: ReadonlySet<string>;
   readonly waypointServices: ReadonlySet<string>;
@@ -67,19 +75,29 @@ export function istioView(world: PolicyWorld): IstioView | undefined {
     ({ namespace }) => namespace,
   );
   const overrides = istio.value.destinationRules.filter((rule) => rule.overridesTls);
+  const spaceOf = (pod: Pod): Labels => spaces.get(pod.namespace) ?? {};
+  const made = new Map<Pod, PodFacts>();
+  const make = (pod: Pod): PodFacts => {
+    const near = servicesIn.get(pod.namespace) ?? [];
+    const own = near.filter(({ selector }) => hasAll(pod.labels, selector));
+    return podFacts(pod, spaceOf(pod), own, overrides);
+  };
   return {
     objects: istio.value,
     of: (pod) => {
-      const own = (servicesIn.get(pod.namespace) ?? []).filter(({ selector }) =>
-        hasAll(pod.labels, selector),
-      );
-      return podFacts(pod, spaces.get(pod.namespace) ?? {}, own, overrides);
+      const facts = made.get(pod) ?? make(pod);
+      made.set(pod, facts);
+      return facts;
     },
+    sourceOf: (pod) => sourceOf(memberKind(pod, spaceOf(pod))),
   };
 }
 
-/** How the pod is part of the mesh; enough where there is nothing to enforce. */
-export function memberKind(pod: Pod, space: Labels): PodFacts['enforcer'] {
+const sourceOf = (kind: PodFacts['enforcer']): PodFacts['source'] =>
+  kind === undefined || kind === 'ambient' ? kind : 'sidecar';
+
+/** How the pod is part of the mesh. */
+function memberKind(pod: Pod, space: Labels): PodFacts['enforcer'] {
   const isProxy = ({ name }: { readonly name: string }) => name === 'istio-proxy';
   if (pod.containers.some(isProxy)) {
     if (pod.labels['gateway.istio.io/managed'] === 'istio.io-mesh-controller') return 'waypoint';
@@ -87,9 +105,22 @@ export function memberKind(pod: Pod, space: Labels): PodFacts['enforcer'] {
     const isGateway = 'gateway.networking.k8s.io/gateway-name' in pod.labels || pod.containers.every(isProxy);
     return isGateway ? 'gateway' : pod.hostNetwork ? undefined : 'sidecar';
   }
+  if (!pod.hostNetwork && neverCreated(pod) && asksForSidecar(pod, space)) return 'sidecar';
   const mode = pod.labels['istio.io/dataplane-mode'];
   const ambient = mode === 'ambient' || (mode !== 'none' && space['istio.io/dataplane-mode'] === 'ambient');
   return ambient && !pod.hostNetwork ? 'ambient' : undefined;
+}
+
+/** The webhook's choice: `false` and `disabled` win, then any wish for a sidecar. */
+function asksForSidecar(pod: Pod, space: Labels): boolean {
+  const own = pod.labels['sidecar.istio.io/inject'] ?? pod.annotations['sidecar.istio.io/inject'];
+  const refused = own === 'false' || space['istio-injection'] === 'disabled';
+  const wished =
+    own === 'true' ||
+    space['istio-injection'] === 'enabled' ||
+    'istio.io/rev' in space ||
+    'istio.io/rev' in pod.labels;
+  return wished && !refused;
 }
 
 function podFacts(
@@ -99,7 +130,6 @@ function podFacts(
   overrides: readonly IstioDestinationRule[],
 ): PodFacts {
   const enforcer = memberKind(pod, space);
-  const protocols = protocolsOf(pod, services);
   const waypoint = (own: Labels): string | undefined => {
     const labels = own['istio.io/use-waypoint'] ? own : space;
     const name = labels['istio.io/use-waypoint'] ?? '';
@@ -108,26 +138,32 @@ function podFacts(
   };
   const served = services.filter((service) => waypoint(service.labels ?? {}) !== undefined);
   const all = [waypoint(pod.labels), ...served.map((service) => waypoint(service.labels ?? {}))];
-  const filtered = (wanted: 'http' | 'tcp') =>
-    new Set([...protocols].filter(([, name]) => name === wanted).map(([port]) => port));
   return {
-    source: enforcer === undefined ? undefined : enforcer === 'ambient' ? 'ambient' : 'sidecar',
+    source: sourceOf(enforcer),
     enforcer: pod.hostNetwork ? undefined : enforcer,
     bypass: bypassOf(pod, enforcer),
-    http: filtered('http'),
-    tcp: filtered('tcp'),
+    // A gateway's listeners have protocols of their own.
+    protocols: knownProtocols(enforcer === 'sidecar' ? protocolsOf(pod, services) : new Map()),
     waypoints: new Set(enforcer === 'ambient' ? all.filter((name) => name !== undefined) : []),
     waypointServices: new Set(enforcer === 'ambient' ? served.map(({ name }) => name) : []),
     tlsOverride: overrides.some((rule) => services.some((service) => hostMeans(rule, service))),
   };
 }
 
-/** Target ports whose protocol the Services agree on. */
-function protocolsOf(
-  pod: Pod,
-  services: readonly Service[],
-): ReadonlyMap<number, 'http' | 'tcp' | 'sniffed'> {
-  const found = new Map<number, 'http' | 'tcp' | 'sniffed'>();
+type Carried = 'http' | 'tcp' | 'sniffed';
+
+function knownProtocols(ports: ReadonlyMap<number, Carried>): KnownProtocols {
+  const those = (wanted: Carried): PortSet =>
+    [...ports]
+      .filter(([, carries]) => carries === wanted)
+      .reduce<PortSet>((sum, [port]) => unionPorts(sum, portRange('TCP', port, port)), noPorts);
+  const [http, tcp] = [those('http'), those('tcp')];
+  return { key: `${http.join()}/${tcp.join()}`, http, tcp };
+}
+
+/** Target ports, and what the Services agree that they carry. */
+function protocolsOf(pod: Pod, services: readonly Service[]): ReadonlyMap<number, Carried> {
+  const found = new Map<number, Carried>();
   for (const { ports } of services)
     for (const { protocol, name, appProtocol, port, targetPort } of ports) {
       if (protocol !== 'TCP') continue;
@@ -167,7 +203,7 @@ const carriedBy: Readonly<Record<string, 'http' | 'tcp'>> = {
 };
 
 /** By the appProtocol or the port name up to its first dash (pkg/config/kube/conversion.go). */
-function carried(text: string, port: number): 'http' | 'tcp' | 'sniffed' {
+function carried(text: string, port: number): Carried {
   const name = text.toLowerCase();
   if (name.startsWith('grpc-web')) return 'http';
   const key = name.startsWith('kubernetes.io/') ? name : (name.split('-')[0] ?? '');
@@ -213,21 +249,19 @@ export const istioTraits: TraitSource = (world) => {
   const targeted = objects.authorizationPolicies.filter(({ targetRefs }) => targetRefs.length > 0);
   return ({ end }) => {
     if (end.kind !== 'pod') return [];
+    const source = view.sourceOf(end.pod);
+    if (source === undefined) return [];
+    const found: string[] = [source === 'ambient' ? traits.sourceAmbient : traits.sourceSidecar];
+    if (!policies) return found;
     const facts = view.of(end.pod);
-    const found: string[] = [];
-    if (facts.source === 'sidecar') found.push(traits.sourceSidecar);
-    if (facts.source === 'ambient') found.push(traits.sourceAmbient);
-    if (!policies || facts.enforcer === undefined) return found;
+    if (facts.enforcer === undefined) return found;
     if (facts.enforcer === 'sidecar') found.push(traits.atSidecar);
     if (facts.enforcer === 'ambient') found.push(traits.atAmbient);
     if (facts.enforcer === 'gateway') found.push(traits.atGateway);
     if (facts.waypoints.size > 0) found.push(traits.relayed);
     if (facts.tlsOverride) found.push(traits.tlsOverride);
     if (facts.bypass.length > 0) found.push(traits.bypass(bypassKey(facts.bypass)));
-    if (facts.enforcer === 'sidecar') {
-      for (const port of facts.http) found.push(traits.http(port));
-      for (const port of facts.tcp) found.push(traits.tcp(port));
-    }
+    if (facts.enforcer !== 'ambient') found.push(traits.protocols(facts.protocols.key));
     for (const policy of targeted)
       if (isAttached(policy, end.pod, facts, world.reading.istioRootNamespace))
         found.push(traits.attached(policy));

@@ -17,7 +17,7 @@ import {
 } from '../../net/port-set.ts';
 import type { Prefix } from '../../net/prefix.ts';
 import { anyEndpoint, type Condition, type EndpointExpr, noEndpoint, type Rule } from '../ir.ts';
-import { traits } from './istio-facts.ts';
+import { type KnownProtocols, traits } from './istio-facts.ts';
 import type { PortKey } from './istio-mtls.ts';
 import {
   allOf,
@@ -41,8 +41,8 @@ export interface RuleContext {
   /** Namespaces and service accounts (`namespace/name`) that pods have: patterns are resolved against them. */
   readonly namespaces: readonly string[];
   readonly accounts: readonly string[];
-  /** Ports whose protocol some sidecar knows. */
-  readonly knownPorts: readonly number[];
+  /** What the pods that a policy may select know of their ports' protocols, each once. */
+  readonly protocols: readonly KnownProtocols[];
   /** Ports with an mTLS mode of their own; empty where no mode is DISABLE, which is all that rules care for. */
   readonly modePorts: readonly PortKey[];
 }
@@ -174,23 +174,19 @@ function atSidecar(rule: IstioRule, action: Action, place: Place, context: RuleC
   const asTcp = action === 'ALLOW' ? [] : envoy(rule, place, context, always);
   // Without certainty about the protocol an ALLOW rule is never certain; a DENY rule is as (un)certain as on HTTP.
   const sniffed = action === 'ALLOW';
-  const known = context.knownPorts.reduce<PortSet>((sum, port) => unionPorts(sum, only(port)), noPorts);
-  const at = (ports: PortSet, self: EndpointExpr): Place => ({
-    ...place,
-    ports: intersectPorts(place.ports, ports),
-    at: allOf([place.at, self]),
+  return context.protocols.flatMap((known) => {
+    const at = (ports: PortSet): Place => ({
+      ...place,
+      ports: intersectPorts(place.ports, ports),
+      at: allOf([place.at, trait(traits.protocols(known.key))]),
+    });
+    const rest = subtractPorts(tcp, unionPorts(known.http, known.tcp));
+    return [
+      ...emit(rule, action, at(known.http), asHttp, false),
+      ...emit(rule, action, at(known.tcp), asTcp, false),
+      ...emit(rule, action, at(rest), asHttp, sniffed),
+    ];
   });
-  return [
-    ...emit(rule, action, at(subtractPorts(tcp, known), anyEndpoint), asHttp, sniffed),
-    ...context.knownPorts.flatMap((port) => {
-      const [isHttp, isTcp] = [trait(traits.http(port)), trait(traits.tcp(port))];
-      return [
-        ...emit(rule, action, at(only(port), isHttp), asHttp, false),
-        ...emit(rule, action, at(only(port), isTcp), asTcp, false),
-        ...emit(rule, action, at(only(port), complement(anyOf([isHttp, isTcp]))), asHttp, sniffed),
-      ];
-    }),
-  ];
 }
 
 /** The rule for one of its operations. */
@@ -422,16 +418,17 @@ function principal(pattern: string, { accounts }: RuleContext): Ternary {
     const exact = /^ns\/([^/]+)\/sa\/([^/]+)$/.exec(pattern.slice(home.length + 1));
     return exact === null ? never : account([`${exact[1]}/${exact[2]}`]);
   }
-  const sure = accounts.filter((name) => fits(pattern, `${home}/${path(name)}`));
+  if (pattern === '*') return always;
+  const sure = new Set(accounts.filter((name) => fits(pattern, `${home}/${path(name)}`)));
   const slash = pattern.indexOf('/');
   const domain = slash < 0 ? pattern : pattern.slice(0, slash);
   const perhaps = accounts.filter((name) => {
-    if (sure.includes(name)) return false;
+    if (sure.has(name)) return false;
     if (slash < 0) return domain.endsWith('*') && !domain.startsWith('*');
     if (domain === '' || domain === '*' || domain === home) return false;
     return fits(pattern.slice(slash + 1), path(name));
   });
-  const certain = account(sure).certain;
+  const certain = account([...sure]).certain;
   return perhaps.length === 0
     ? exactly(certain)
     : { certain, may: anyOf([certain, account(perhaps).certain]) };

@@ -16,7 +16,14 @@ import {
 } from '../ir.ts';
 import type { PolicyWorld } from '../options.ts';
 import { unknownPolicies } from '../unknown.ts';
-import { bypassKey, type IstioView, istioTraits, istioView, traits } from './istio-facts.ts';
+import {
+  bypassKey,
+  type IstioView,
+  istioTraits,
+  istioView,
+  type KnownProtocols,
+  traits,
+} from './istio-facts.ts';
 import { portKeys } from './istio-mtls.ts';
 import { lowerRules, portsOfKey, type RuleContext } from './istio-rules.ts';
 import { allOf, anyOf, complement, trait } from './mesh-expr.ts';
@@ -32,7 +39,7 @@ export function istioLayer(world: PolicyWorld): Layer | undefined {
   const view = istioView(world);
   if (view === undefined) return unknownLayer('Services or Namespaces were not collected');
   const enforced = authorizationPolicies.filter((one) => !one.dryRun || one.action === 'CUSTOM');
-  const context = contextOf(world, view);
+  const contextFor = contextsOf(world, view);
   const tier = (name: string, policies: readonly LoweredPolicy[], otherwise: Tier['otherwise']): Tier => ({
     name,
     groups: policies.map((policy) => [policy]),
@@ -42,7 +49,7 @@ export function istioLayer(world: PolicyWorld): Layer | undefined {
   const lowered = (action: IstioAuthorizationPolicy['action']) =>
     enforced
       .filter((policy) => policy.action === action && policy.targetRefs.length === 0)
-      .map((policy) => lowerPolicy(policy, root, context));
+      .map((policy) => lowerPolicy(policy, root, contextFor(policy.namespace)));
   return layerOf([
     tier('traffic that no proxy sees', bypasses(world, view), 'pass'),
     tier('Istio PeerAuthentication', lowerPeers(peerAuthentications), 'pass'),
@@ -98,22 +105,30 @@ function bypasses(world: PolicyWorld, view: IstioView): readonly LoweredPolicy[]
   ];
 }
 
-function contextOf(world: PolicyWorld, view: IstioView): RuleContext {
+/** Policies of the root namespace are made for all pods, others for those of their namespace. */
+function contextsOf(world: PolicyWorld, view: IstioView): (namespace: string) => RuleContext {
   const pods = orElse(world.cluster.pods, []);
   const { peerAuthentications } = view.objects;
-  const known = new Set<number>();
+  const everywhere = new Map<string, KnownProtocols>();
+  const inNamespace = new Map<string, Map<string, KnownProtocols>>();
   for (const pod of pods) {
-    const { http, tcp, enforcer } = view.of(pod);
-    if (enforcer === 'sidecar') for (const port of [...http, ...tcp]) known.add(port);
+    const { protocols, enforcer } = view.of(pod);
+    if (enforcer !== 'sidecar' && enforcer !== 'gateway') continue;
+    everywhere.set(protocols.key, protocols);
+    const own = inNamespace.get(pod.namespace) ?? new Map<string, KnownProtocols>();
+    inNamespace.set(pod.namespace, own.set(protocols.key, protocols));
   }
   const disables = peerAuthentications.some((peer) =>
     [peer, ...peer.ports].some(({ mode }) => mode === 'DISABLE' || mode === 'unknown'),
   );
-  return {
+  const common = {
     namespaces: [...new Set(pods.map(({ namespace }) => namespace))],
     accounts: [...new Set(pods.map((pod) => `${pod.namespace}/${pod.serviceAccount}`))],
-    knownPorts: [...known].sort((a, b) => a - b),
     modePorts: disables ? portKeys(peerAuthentications) : [],
+  };
+  return (namespace) => {
+    const found = namespace === world.reading.istioRootNamespace ? everywhere : inNamespace.get(namespace);
+    return { ...common, protocols: [...(found ?? new Map<string, KnownProtocols>()).values()] };
   };
 }
 
@@ -236,7 +251,7 @@ export function ambientRewrites(world: PolicyWorld): readonly PortRewrite[] {
   const view = istioView(world);
   if (view === undefined) return [];
   const pods = orElse(world.cluster.pods, []);
-  if (!pods.some((pod) => view.of(pod).source === 'ambient')) return [];
+  if (!pods.some((pod) => view.sourceOf(pod) === 'ambient')) return [];
   const [sidecar, ambient] = [trait(traits.sourceSidecar), trait(traits.sourceAmbient)];
   const ports = wholeProtocol('TCP');
   const to = { protocol: 'TCP', port: 15008 } as const;

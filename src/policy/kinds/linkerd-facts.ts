@@ -4,6 +4,7 @@ import { type LinkerdDefaultPolicy, linkerdDefaultPolicies } from '../../model/p
 import { noPorts, type PortSet, portRange, unionPorts } from '../../net/port-set.ts';
 import type { TraitSource } from '../endpoint.ts';
 import type { PolicyWorld } from '../options.ts';
+import { neverCreated } from './lookup.ts';
 
 export const traits = {
   /** The endpoint calls with mesh TLS; `unsure`: on the ports that its proxy does not skip. */
@@ -33,7 +34,11 @@ export function linkerdView(world: PolicyWorld): (pod: Pod) => PodFacts | undefi
   if (namespaces.state === 'known')
     for (const { name, annotations } of namespaces.value) spaces.set(name, annotations);
   return (pod) => {
-    if (pod.hostNetwork || !pod.containers.some(({ name }) => name === 'linkerd-proxy')) return undefined;
+    const inject = pod.annotations['linkerd.io/inject'] ?? spaces.get(pod.namespace)?.['linkerd.io/inject'];
+    const proxied =
+      pod.containers.some(({ name }) => name === 'linkerd-proxy') ||
+      (neverCreated(pod) && (inject === 'enabled' || inject === 'ingress'));
+    if (pod.hostNetwork || !proxied) return undefined;
     const setting = (name: string): string | undefined => {
       const key = `config.linkerd.io/${name}`;
       return pod.annotations[key] ?? spaces.get(pod.namespace)?.[key];

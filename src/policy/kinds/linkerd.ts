@@ -298,7 +298,8 @@ const account = (names: readonly string[]): Ternary =>
 function clientsExpr(clients: LinkerdClients, { accounts }: Context): Ternary {
   if (clients.kind === 'anyone') return always;
   if (clients.kind === 'any-tls') return meshed;
-  const patterns = clients.identities.map((pattern) => {
+  const patterns = clients.identities.map((pattern): Ternary => {
+    if (pattern === '*') return always;
     const named = (wanted: Fit) =>
       account(
         accounts

@@ -1,5 +1,5 @@
 /** Small look-ups that the mesh kinds share. */
-import type { Labels } from '../../model/cluster.ts';
+import type { Labels, Pod } from '../../model/cluster.ts';
 
 export const hasAll = (labels: Labels, wanted: Labels): boolean =>
   Object.entries(wanted).every(([key, value]) => Object.hasOwn(labels, key) && labels[key] === value);
@@ -16,3 +16,7 @@ export function groupBy<T>(
   }
   return groups;
 }
+
+/** A pod of a manifest that no API server has seen: what webhooks add on creation, proxies among it, is not in it yet. */
+export const neverCreated = (pod: Pod): boolean =>
+  pod.origin !== undefined && pod.node === '' && pod.addresses.length === 0;

@@ -18,11 +18,29 @@ export function enforcerOf(cluster: Cluster, pod: Pod): Enforcer {
     return pod.hostNetwork ? 'none' : 'sidecar';
   }
   if (pod.hostNetwork) return 'none';
+  if (isToBeInjected(cluster, pod)) return 'sidecar';
   const own = pod.labels['istio.io/dataplane-mode'];
   if (own === 'ambient') return 'ambient';
   if (own === 'none') return 'none';
   const labels = orElse<Labels>(namespaceLabelsOf(cluster, pod.namespace), {});
   return labels['istio.io/dataplane-mode'] === 'ambient' ? 'ambient' : 'none';
+}
+
+/**
+ * A manifest that no API server has seen yet has no proxy in it: the webhook adds it on creation, by the pod's label, else by the
+ * namespace's (istio.io/latest/docs/setup/additional-setup/sidecar-injection).
+ */
+function isToBeInjected(cluster: Cluster, pod: Pod): boolean {
+  if (pod.origin === undefined || pod.node !== '' || pod.addresses.length > 0) return false;
+  const labels = orElse<Labels>(namespaceLabelsOf(cluster, pod.namespace), {});
+  const inject = pod.labels['sidecar.istio.io/inject'] ?? pod.annotations['sidecar.istio.io/inject'];
+  if (inject === 'false' || labels['istio-injection'] === 'disabled') return false;
+  return (
+    inject === 'true' ||
+    labels['istio-injection'] === 'enabled' ||
+    labels['istio.io/rev'] !== undefined ||
+    pod.labels['istio.io/rev'] !== undefined
+  );
 }
 
 /** Ports whose traffic does not pass the proxy. A sidecar's own status and metrics ports never do (injection-template.yaml). */

@@ -21,7 +21,7 @@ import { allowedIf, type Tri, triAll, triAny, triIf } from './tri.ts';
 export function linkerdOutcome(world: PolicyWorld, flow: PolicyFlow): Outcome {
   const { src, dst } = flow;
   // The proxy takes TCP only, and is no more than a container of the pod.
-  if (flow.protocol !== 'TCP' || dst.kind !== 'pod' || dst.pod.hostNetwork || !hasProxy(dst.pod))
+  if (flow.protocol !== 'TCP' || dst.kind !== 'pod' || dst.pod.hostNetwork || !hasProxy(world, dst.pod))
     return 'allow';
   if (isExempt(src, dst.pod)) return 'allow';
   const { linkerd, namespaces } = world.cluster;
@@ -37,7 +37,14 @@ export function linkerdOutcome(world: PolicyWorld, flow: PolicyFlow): Outcome {
   return allowedIf(byDefault(world, defaultPolicy(world, pod, flow.port), src));
 }
 
-const hasProxy = (pod: Pod): boolean => pod.containers.some(({ name }) => name === 'linkerd-proxy');
+/** A manifest that no API server has seen yet gets its proxy on creation, where it or its namespace asks for it. */
+function hasProxy(world: PolicyWorld, pod: Pod): boolean {
+  if (pod.containers.some(({ name }) => name === 'linkerd-proxy')) return true;
+  if (pod.origin === undefined || pod.node !== '' || pod.addresses.length > 0) return false;
+  const space = orElse(world.cluster.namespaces, []).find((one) => one.name === pod.namespace);
+  const inject = pod.annotations['linkerd.io/inject'] ?? space?.annotations['linkerd.io/inject'];
+  return inject === 'enabled' || inject === 'ingress';
+}
 
 const isExempt = (src: FlowEnd, pod: Pod): boolean =>
   src.kind === 'node'
@@ -159,7 +166,7 @@ function requirementHolds(
 
 /** Whether the client arrives with mesh TLS. Ports that its own proxy skips are Service ports, which nobody sees here. */
 function meshed(world: PolicyWorld, src: FlowEnd): Tri {
-  if (src.kind !== 'pod' || src.pod.hostNetwork || !hasProxy(src.pod)) return 'no';
+  if (src.kind !== 'pod' || src.pod.hostNetwork || !hasProxy(world, src.pod)) return 'no';
   return (annotation(world, src.pod, 'skip-outbound-ports') ?? '').trim() === '' ? 'yes' : 'maybe';
 }
 

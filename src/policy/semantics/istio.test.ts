@@ -47,7 +47,12 @@ const service: JsonObject = {
 const clusterWith = (raw: Raw) =>
   clusterOf((plural) => {
     const given = { services: [service], pods, ...raw }[plural] ?? [];
-    return { where: plural, objects: parsed(given.map((object: JsonObject) => ({ object }))) };
+    return {
+      where: plural,
+      objects: parsed(
+        given.map((object: JsonObject, i) => ({ object, origin: { file: plural, document: i, path: '' } })),
+      ),
+    };
   });
 
 /** `verdict(raw, 'shop/web', 'shop/api', 8080)`; both ways to the answer must agree. */
@@ -282,4 +287,22 @@ it('a policy with an invalid part fails closed', () => {
   const typo = { rules: [{ form: [{ source: { namespaces: ['shop'] } }] }] };
   expect(verdict(policies(typo), 'shop/web', 'shop/api', 8080)).toBe('deny');
   expect(verdict(policies({ action: 'DENY', ...typo }), 'shop/web', 'shop/api', 8080)).toBe('conditional');
+});
+
+it('67 a manifest that was never applied gets its sidecar from the webhook', () => {
+  const bare = (name: string, labels: JsonObject = {}): JsonObject => ({
+    kind: 'Pod',
+    metadata: { namespace: 'new', name, labels },
+    spec: { containers: [{ name: 'main' }] },
+  });
+  const namespaces = [
+    { kind: 'Namespace', metadata: { name: 'new', labels: { 'istio-injection': 'enabled' } } },
+  ];
+  const raw = {
+    ...policies({ in: 'new' }),
+    namespaces,
+    pods: [bare('a'), bare('b'), bare('c', { 'sidecar.istio.io/inject': 'false' })],
+  };
+  expect(verdict(raw, 'new/a', 'new/b', 80)).toBe('deny');
+  expect(verdict(raw, 'new/a', 'new/c', 80)).toBe('allow');
 });

@@ -35,7 +35,12 @@ const pods = [
 const clusterWith = (raw: Raw) =>
   clusterOf((plural) => {
     const given = { pods, ...raw }[plural] ?? [];
-    return { where: plural, objects: parsed(given.map((object: JsonObject) => ({ object }))) };
+    return {
+      where: plural,
+      objects: parsed(
+        given.map((object: JsonObject, i) => ({ object, origin: { file: plural, document: i, path: '' } })),
+      ),
+    };
   });
 
 /** Both ways to the answer must agree. */
@@ -172,4 +177,20 @@ it('68 opaque ports arrive at 4143, others where the transport header is used', 
   expect(certain.map(({ ports }) => [...ports])).toEqual([
     [25, 26, 587, 588, 3306, 3307, 4444, 4445, 5432, 5433, 6379, 6380, 9300, 9301, 11211, 11212],
   ]);
+});
+
+it('67 a manifest that was never applied gets its proxy on creation', () => {
+  const bare = (name: string, inject: string): JsonObject => ({
+    kind: 'Pod',
+    metadata: {
+      namespace: 'shop',
+      name,
+      annotations: { 'linkerd.io/inject': inject, [defaultPolicy]: 'all-authenticated' },
+    },
+    spec: { containers: [{ name: 'main' }] },
+  });
+  const raw = { pods: [bare('a', 'enabled'), bare('b', 'enabled'), bare('c', 'disabled')] };
+  expect(verdict(raw, 'a', 'b', 80)).toBe('allow');
+  expect(verdict(raw, 'c', 'b', 80)).toBe('deny');
+  expect(verdict(raw, 'a', 'c', 80)).toBe('allow');
 });

@@ -223,7 +223,7 @@ const service = fc
     port: fc.record({
       name: fc.constantFrom('http', 'http-web', 'tcp-db', 'grpc', 'https', 'web', 'mongo'),
       port: fc.constantFrom(80, 443, 53, 3306),
-      targetPort: fc.constantFrom<(number | string)[]>(...portNumbers, ...portNames),
+      targetPort: fc.constantFrom<(number | string)[]>(...portNumbers, 80, 80, ...portNames),
       protocol: fc.constantFrom('TCP', 'TCP', 'TCP', 'UDP'),
       appProtocol: fc.constantFrom(undefined, undefined, 'http', 'kubernetes.io/wss'),
     }),
@@ -245,7 +245,7 @@ export const istioObjects: fc.Arbitrary<RawObjects> = fc
     policies: fc.array(authorizationPolicy, { maxLength: 5 }),
     peers: fc.array(peerAuthentication, { maxLength: 3 }),
     rules: fc.array(destinationRule, { maxLength: 1 }),
-    services: fc.array(service, { maxLength: 3 }),
+    services: fc.array(service, { maxLength: 4 }),
   })
   .map(({ policies, peers, rules: overrides, services }) => ({
     'authorizationpolicies.security.istio.io': named('AuthorizationPolicy', 'p', policies),
