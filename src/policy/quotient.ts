@@ -9,6 +9,7 @@ import { bothCells, type Cell, openCell } from './engine/cell.ts';
 import type { EditedEngine } from './engine/edit.ts';
 import type { Engine, EngineLayer } from './engine/engine.ts';
 import type { Row } from './engine/rows.ts';
+import type { Universe } from './engine/universe.ts';
 import type { Direction } from './ir.ts';
 
 export interface Quotient {
@@ -129,8 +130,16 @@ function differing(a: Row, b: Row, size: number): IdSet {
   return Int32Array.from(out);
 }
 
-const weightsOf = ({ universe }: Engine): readonly number[] =>
-  universe.classes.slice(0, universe.podsTo).map(({ members }) => members.length);
+const weights = new WeakMap<Universe, readonly number[]>();
+
+/** How many pods each class has. */
+function weightsOf({ universe }: Engine): readonly number[] {
+  const known = weights.get(universe);
+  if (known !== undefined) return known;
+  const made = universe.classes.slice(0, universe.podsTo).map(({ members }) => members.length);
+  weights.set(universe, made);
+  return made;
+}
 
 /** What the layers together say of one direction at one subject, as one row. */
 function combinedRow(layers: readonly EngineLayer[], direction: 'egress' | 'ingress', id: number): Row {

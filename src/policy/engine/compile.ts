@@ -47,7 +47,7 @@ export function compileLayer(layer: Layer, universe: Universe, select: Select): 
       for (const policy of members) {
         for (const direction of ['egress', 'ingress'] as const) {
           const compiled = compilePolicy(policy, direction, universe, select);
-          policies[direction].push(compiled && { ...compiled, rank, tier, group });
+          policies[direction].push(compiled && Object.assign(compiled, { rank, tier, group }));
         }
         rank += 1;
       }

@@ -42,10 +42,15 @@ export function selector(universe: Universe): Select {
   const addressSets = lazy(() =>
     postings(classes.slice(0, outsideFrom).map(({ addressNodes }) => addressNodes)),
   );
-  const labelSets = new Map<string, ReadonlyMap<string, IdSet>>();
+  const ownerSets: Readonly<Record<LabelOwner, Map<string, ReadonlyMap<string, IdSet>>>> = {
+    self: new Map(),
+    namespace: new Map(),
+    'service-account': new Map(),
+    node: new Map(),
+  };
   const labelValues = (owner: LabelOwner, key: string): ReadonlyMap<string, IdSet> => {
-    const id = `${owner}/${key}`;
-    let values = labelSets.get(id);
+    const labelSets = ownerSets[owner];
+    let values = labelSets.get(key);
     if (values === undefined) {
       values = postings(
         classes.map(({ endpoint }) => {
@@ -53,7 +58,7 @@ export function selector(universe: Universe): Select {
           return labels !== undefined && Object.hasOwn(labels, key) ? [labels[key] as string] : [];
         }),
       );
-      labelSets.set(id, values);
+      labelSets.set(key, values);
     }
     return values;
   };
@@ -79,6 +84,7 @@ export function selector(universe: Universe): Select {
       case 'none':
         return noIds;
       case 'kind':
+        if (expr.kinds.length === 1) return kindSets.get(expr.kinds[0] as EndpointKind) ?? noIds;
         return once(`k${expr.kinds.join()}`, () => gather<EndpointKind>(kindSets, expr.kinds));
       case 'namespace':
         return expr.names.length === 1
@@ -89,6 +95,9 @@ export function selector(universe: Universe): Select {
       case 'service-account':
         return gather(accountSets(), expr.names);
       case 'label':
+        // By far the most common test, and one look-up.
+        if (expr.test.op === 'in' && expr.test.values.length === 1)
+          return labelValues(expr.of, expr.key).get(expr.test.values[0] as string) ?? noIds;
         return once(`l${expr.of}/${JSON.stringify([expr.key, expr.test])}`, () =>
           labelled(labelValues(expr.of, expr.key), expr.test),
         );
@@ -100,8 +109,9 @@ export function selector(universe: Universe): Select {
         return unionAll(expr.of.map(select));
       case 'and': {
         let result = all;
-        for (const set of expr.of.map(select).sort((a, b) => a.length - b.length)) {
-          result = intersectIds(result, set);
+        for (const part of expr.of) {
+          const set = select(part);
+          result = result === all ? set : intersectIds(result, set);
           if (result.length === 0) return noIds;
         }
         return result;

@@ -4,14 +4,12 @@
  */
 import type { Cluster, Labels, Node, Pod } from '../../model/cluster.ts';
 import { orElse } from '../../model/known.ts';
-import type { LineProtocol } from '../../net/port-set.ts';
 import type { Prefix } from '../../net/prefix.ts';
 import {
   endpointOf,
   type FlowEnd,
   isEndpointPod,
   type PolicyEndpoint,
-  resolveNamedPort,
   type TraitSource,
 } from '../endpoint.ts';
 import type { LabelOwner } from '../ir.ts';
@@ -143,8 +141,46 @@ interface Described {
   readonly value: Omit<EndpointClass, 'members'>;
 }
 
-/** Separates the parts of a key: no Kubernetes name or label may hold it. */
 const separator = '\u0001';
+
+/** One text for each list. No Kubernetes name or label may hold the separator; input that has it all the same gets a longer text. */
+const joined = (parts: readonly string[]): string =>
+  parts.some((part) => part.includes(separator)) ? JSON.stringify(parts) : parts.join(separator);
+
+interface NamedPorts {
+  readonly key: string;
+  /** `TCP/http` -> numbers, sorted. */
+  readonly numbers: ReadonlyMap<string, readonly number[]>;
+}
+
+const noNamedPorts: NamedPorts = { key: '', numbers: new Map() };
+
+/** The names that policies use, as each pod has them. Pods have few ways to name their ports: one answer for each way. */
+function portReader(used: ReadonlySet<string>): (end: FlowEnd) => NamedPorts {
+  if (used.size === 0) return () => noNamedPorts;
+  const known = new Map<string, NamedPorts>();
+  return (end) => {
+    // A pod on its node's network is no more than an address to policies, and an address has no names.
+    if (end.kind !== 'pod' || end.pod.hostNetwork) return noNamedPorts;
+    const found: [name: string, port: number][] = [];
+    for (const { ports } of end.pod.containers)
+      for (const { name, port, protocol } of ports)
+        if (name !== undefined && used.has(`${protocol}/${name}`)) found.push([`${protocol}/${name}`, port]);
+    if (found.length === 0) return noNamedPorts;
+    found.sort((a, b) => (a[0] < b[0] ? -1 : a[0] > b[0] ? 1 : a[1] - b[1]));
+    const key = found.join(';');
+    const before = known.get(key);
+    if (before !== undefined) return before;
+    const numbers = new Map<string, number[]>();
+    for (const [name, port] of found) {
+      const list = numbers.get(name) ?? [];
+      if (!list.includes(port)) numbers.set(name, [...list, port]);
+    }
+    const made = { key, numbers };
+    known.set(key, made);
+    return made;
+  };
+}
 
 function classifier(
   facts: UsedFacts,
@@ -157,10 +193,7 @@ function classifier(
     ['service-account', [...facts.labels['service-account']]],
     ['node', [...facts.labels.node]],
   ];
-  const portNames = [...facts.portNames].map((text): readonly [string, LineProtocol, string] => {
-    const [protocol = '', name = ''] = text.split('/');
-    return [text, protocol as LineProtocol, name];
-  });
+  const named = portReader(facts.portNames);
   return (end) => {
     const endpoint = endpointOf(end);
     const isPod = endpoint.kind === 'pod';
@@ -176,22 +209,13 @@ function classifier(
     // Host-pods of two nodes differ in their own-node exemption even where no policy reads an address.
     const addressNodes =
       !isPod || facts.podAddresses ? endpoint.addresses.map((one) => tree.deepest(one)) : [];
-    const traits = traitsOf.flatMap((read) => read(endpoint)).filter((name) => facts.traits.has(name));
-    const portNumbers = new Map<string, readonly number[]>();
-    for (const [text, protocol, name] of portNames) {
-      const numbers = resolveNamedPort(end, name, protocol);
-      if (numbers.length > 0)
-        portNumbers.set(
-          text,
-          [...new Set(numbers)].sort((a, b) => a - b),
-        );
-    }
-    parts.push(
-      addressNodes.join(),
-      traits.join(),
-      [...portNumbers].map(([name, numbers]) => `${name}:${numbers}`).join(';'),
-    );
+    const traits =
+      traitsOf.length === 0
+        ? []
+        : traitsOf.flatMap((read) => read(endpoint)).filter((name) => facts.traits.has(name));
+    const { key: portKey, numbers: portNumbers } = named(end);
+    parts.push(addressNodes.join(), traits.join(), portKey);
     if (facts.serviceAccounts && end.kind === 'pod') parts.push(end.pod.serviceAccount);
-    return { key: parts.join(separator), value: { endpoint, addressNodes, traits, portNumbers } };
+    return { key: joined(parts), value: { endpoint, addressNodes, traits, portNumbers } };
   };
 }
