@@ -64,12 +64,18 @@ async function run(dir: string | undefined, flags: ListFlags): Promise<void> {
   const source = await openPolicySource(dir, flags);
   const connections = await connectionsOf(source, flags);
   noteProblems(source.problems, verbosity() > 0);
+  const { ipBlockNote } = await import('../policy/ip-block-note.ts');
   const { reading, because, program } = source.engine;
+  const doubt = ipBlockNote(source.cluster, reading);
   const report: ConnectivityReport = {
     connections,
     reading: { ...reading, because },
     problems: source.problems,
-    notes: [...source.remarks.map(problemText), ...notesOf(program.notes, source.problems)],
+    notes: [
+      ...(doubt === undefined ? [] : [doubt]),
+      ...source.remarks.map(problemText),
+      ...notesOf(program.notes, source.problems),
+    ],
   };
   await writeAll(await printed(report, flags.output));
   process.exitCode = source.problems.length > 0 ? exitCode.unknown : exitCode.ok;

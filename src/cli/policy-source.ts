@@ -122,8 +122,10 @@ async function fromCluster(flags: SourceFlags): Promise<Found> {
       why: 'no directory, --snapshot or --lab was given',
       todo: 'give a directory of manifests, or - to read the output of kubectl get -A -o json',
     });
-  const { snapshot } = await openSource(flags);
-  const { cluster } = snapshot;
+  const { lab, snapshot } = flags;
+  // Both of them is an error, which openSource explains.
+  const alone = lab !== undefined && snapshot === undefined;
+  const { cluster } = alone ? await labCluster(lab) : (await openSource(flags)).snapshot;
   return {
     cluster,
     entryPoints: [],
@@ -132,6 +134,13 @@ async function fromCluster(flags: SourceFlags): Promise<Found> {
     locate: async ({ file }) => ({ file }),
     reading: {},
   };
+}
+
+/** Of a lab the objects only: policies are judged without a look into its network namespaces. */
+async function labCluster(name: string): Promise<{ readonly cluster: Cluster }> {
+  const { openLab } = await import('../lab/lab.ts');
+  const { snapshotOfLab } = await import('../collect/lab.ts');
+  return snapshotOfLab(await openLab(name), { netns: [] });
 }
 
 /** Lists without which an answer about policies is not whole. */

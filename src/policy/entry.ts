@@ -20,7 +20,7 @@ import { isEndpointPod, resolveNamedPort } from './endpoint.ts';
 import type { Engine } from './engine/engine.ts';
 import { workloadNames } from './workload.ts';
 
-export const ingressController: Party & { readonly kind: string } = {
+const ingressController: Party & { readonly kind: string } = {
   namespace: '',
   name: 'ingress-controller',
   kind: 'IngressController',

@@ -34,7 +34,7 @@ export interface ManifestProblem extends ObjectProblem {
 }
 
 /** The name that the origins of objects from standard input carry. */
-export const standardInput = '(stdin)';
+const standardInput = '(stdin)';
 
 /**
  * `path`: a directory (read recursively: .yaml, .yml, .json), one file of any name, or `-` for standard input. Throws PodpathError where

@@ -8,7 +8,7 @@ export function pluralOf(apiVersion: string, kind: string): string {
   return group === '' ? plural : `${plural}.${group}`;
 }
 
-export const groupOf = (apiVersion: string): string =>
+const groupOf = (apiVersion: string): string =>
   apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
 
 /** As the API server names the lists of its kinds and of custom resources by custom: policy -> policies, ingress -> ingresses. */

@@ -51,7 +51,7 @@ export function portsOfText(text: string): PortSet {
 }
 
 /** `ns/name[Kind]` as it is, `a-b[External]` as a range. */
-export function endOfText(text: string): End {
+function endOfText(text: string): End {
   const range = /^([0-9.]+)-([0-9.]+)\[External\]$/.exec(text);
   if (range === null) return text;
   const [from, to] = [parseAddress(range[1] ?? ''), parseAddress(range[2] ?? '')];
