@@ -88,8 +88,30 @@ describe('peers', () => {
     expect(fields(policy({ ingress: 'x' }))).toEqual(['spec.ingress']);
     expect(fields(policy({ ingress: [null] }))).toEqual(['spec.ingress[0]']);
   });
+  it.each([
+    [{ ingress: [{ form: [{ podSelector: {} }] }] }, 'spec.ingress[0].form'],
+    [{ ingress: [{ from: [{ podSelector: {}, namespaces: {} }] }] }, 'spec.ingress[0].from[0].namespaces'],
+    [
+      { ingress: [{ from: [{ podSelector: { matchLabel: { a: 'b' } } }] }] },
+      'spec.ingress[0].from[0].podSelector.matchLabel',
+    ],
+    [
+      { ingress: [{ from: [{ ipBlock: { cidr: '10.0.0.0/8', not: [] } }] }] },
+      'spec.ingress[0].from[0].ipBlock.not',
+    ],
+    [{ ingress: [{ ports: [{ ports: 80 }] }] }, 'spec.ingress[0].ports[0].ports'],
+  ])('%j: a field that the API has not allows nobody and is named', (spec, field) => {
+    const read = policy(spec);
+    expect(fields(read)).toEqual([field]);
+    const [rule] = read.ingress ?? [];
+    expect(rule === undefined || rule.peers?.length === 0 || rule.ports?.length === 0).toBe(true);
+  });
+  it('names a misspelt section', () => {
+    expect(fields(policy({ egres: [{}] }))).toEqual(['spec.egres']);
+  });
   it('throws where nobody can say which pods are selected', () => {
     expect(() => policy({ podSelector: [] })).toThrow('spec.podSelector must be an object, is a list');
+    expect(() => policy({ podSelector: { labels: {} } })).toThrow('spec.podSelector.labels is no field');
   });
 });
 

@@ -21,6 +21,7 @@ import {
 } from './shape.ts';
 
 type Problem = NetworkPolicy['problems'][number];
+type Fields = readonly string[];
 type Operator = Selector['matchExpressions'][number]['operator'];
 
 /**
@@ -31,6 +32,7 @@ export function readNetworkPolicy(item: JsonObject): NetworkPolicy {
   const meta = metadata(item);
   const spec = objectOrEmpty(item.spec, 'spec');
   const problems: Problem[] = [];
+  attempt(problems, 'spec', () => onlyFields(spec, specFields, ''));
   const { ingress, egress } = policyTypes(spec, problems);
   const policy: Writable<NetworkPolicy> = {
     namespace: meta.namespace,
@@ -63,6 +65,21 @@ function policyTypes(spec: JsonObject, problems: Problem[]): { ingress: boolean;
   return found;
 }
 
+const specFields: Fields = ['podSelector', 'policyTypes', 'ingress', 'egress'];
+const ruleFields: Readonly<Record<'from' | 'to', Fields>> = { from: ['from', 'ports'], to: ['to', 'ports'] };
+const peerFields: Fields = ['podSelector', 'namespaceSelector', 'ipBlock'];
+const blockFields: Fields = ['cidr', 'except'];
+const portFields: Fields = ['protocol', 'port', 'endPort'];
+const selectorFields: Fields = ['matchLabels', 'matchExpressions'];
+const expressionFields: Fields = ['key', 'operator', 'values'];
+
+/** Refuses fields that the API has not: a typo, or a newer API's word that may narrow the part. */
+function onlyFields(raw: JsonObject, known: Fields, field: string): JsonObject {
+  for (const key in raw)
+    if (!known.includes(key)) throw new Mismatch(`${field}.${key}`, 'is no field of the API');
+  return raw;
+}
+
 /** Undefined, with a line in `problems`, where `read` finds a wrong shape. Paths that begin with a dot continue `field`. */
 function attempt<T>(problems: Problem[], field: string, read: () => T): T | undefined {
   try {
@@ -85,7 +102,8 @@ function readRules(
   const rules: PolicyRule[] = [];
   for (let i = 0; i < items.length; i++) {
     const field = itemPath(path, i);
-    const item = attempt(problems, field, () => object(items[i], field));
+    // A misspelt `from` must not make a rule for everybody: a rule with a strange field allows nothing.
+    const item = attempt(problems, field, () => onlyFields(object(items[i], field), ruleFields[peerKey], ''));
     if (item === undefined) continue;
     const rule: Writable<PolicyRule> = { field };
     const peers = readParts(item[peerKey], partPath(field, peerKey), problems, readPeer);
@@ -120,6 +138,7 @@ function readParts<T>(
 }
 
 function readPeer(item: JsonObject, field: string): PolicyPeer {
+  onlyFields(item, peerFields, '');
   const present = (key: string) => item[key] !== undefined && item[key] !== null;
   const hasNamespaces = present('namespaceSelector');
   const hasPods = present('podSelector');
@@ -136,6 +155,7 @@ function readPeer(item: JsonObject, field: string): PolicyPeer {
 }
 
 function readIpBlock(block: JsonObject, field: string): PolicyPeer {
+  onlyFields(block, blockFields, '.ipBlock');
   const network = cidr(block.cidr, '.ipBlock.cidr');
   const except = each(block.except, '.ipBlock.except', (item, path) => {
     const inner = cidr(item, path);
@@ -148,6 +168,7 @@ function readIpBlock(block: JsonObject, field: string): PolicyPeer {
 }
 
 function readPort(item: JsonObject, field: string): PolicyPort {
+  onlyFields(item, portFields, '');
   const found: Writable<PolicyPort> = { protocol: protocol(item.protocol, '.protocol'), field };
   const value = item.port;
   const end = item.endPort;
@@ -181,7 +202,7 @@ const isOperator = (text: string): text is Operator =>
   text === 'In' || text === 'NotIn' || text === 'Exists' || text === 'DoesNotExist';
 
 export function selector(value: unknown, field: string): Selector {
-  const raw = object(value, field);
+  const raw = onlyFields(object(value, field), selectorFields, field);
   return {
     matchLabels: labels(raw.matchLabels, partPath(field, 'matchLabels')),
     matchExpressions: eachObject(raw.matchExpressions, partPath(field, 'matchExpressions'), readExpression),
@@ -190,6 +211,7 @@ export function selector(value: unknown, field: string): Selector {
 
 /** In and NotIn need values, the others must have none (ValidateLabelSelectorRequirement). */
 function readExpression(item: JsonObject, field: string): Selector['matchExpressions'][number] {
+  onlyFields(item, expressionFields, field);
   const operator = string(item.operator, `${field}.operator`);
   if (!isOperator(operator))
     throw new Mismatch(`${field}.operator`, `is unknown: ${JSON.stringify(operator)}`);
