@@ -19,6 +19,7 @@ import type { Prefix } from '../../net/prefix.ts';
 import { anyEndpoint, type Condition, type EndpointExpr, noEndpoint, type Rule } from '../ir.ts';
 import { type KnownProtocols, traits } from './istio-facts.ts';
 import type { PortKey } from './istio-mtls.ts';
+import { account, type KnownNames, namespaceNamed, principal, trustDomain } from './istio-names.ts';
 import {
   allOf,
   always,
@@ -37,10 +38,7 @@ import {
 } from './mesh-expr.ts';
 
 /** What of the cluster the rules are made for. */
-export interface RuleContext {
-  /** Namespaces and service accounts (`namespace/name`) that pods have: patterns are resolved against them. */
-  readonly namespaces: readonly string[];
-  readonly accounts: readonly string[];
+export interface RuleContext extends KnownNames {
   /** What the pods that a policy may select know of their ports' protocols, each once. */
   readonly protocols: readonly KnownProtocols[];
   /** Ports with an mTLS mode of their own; empty where no mode is DISABLE, which is all that rules care for. */
@@ -223,32 +221,42 @@ function envoy(rule: IstioRule, place: Place, context: RuleContext, http: Ternar
 
 /**
  * ztunnel (ambient/authorization.go, ztunnel src/rbac.rs): an ALLOW rule with a field that it does not know is left out; a DENY rule
- * loses the field, and a source or an operation without any field left matches nothing.
+ * loses the field. With nothing left it denies by the documentation (fail safe) and has no effect in newer versions.
  */
 function atZtunnel(rule: IstioRule, action: Action, place: Place, context: RuleContext): Rule[] {
+  const allow = action === 'ALLOW';
   const strange = rule.when.some(({ key }) => !connectionKeys.includes(key));
   const http =
     rule.sources.some((source) => source.requestPrincipals || source.remoteIpBlocks) ||
     rule.operations.some((operation) => operation.http.length > 0);
-  if (strange || (action === 'ALLOW' && http)) return [];
+  if (allow && (strange || http)) return [];
+  const nothingLeft = allow ? never : doubtful;
   const peer = (caller: Caller): Ternary =>
     both([
       rule.sources.length === 0
         ? always
         : some(
             rule.sources.map((source) =>
-              hasConnectionFields(source) ? sourceFields(source, caller, context) : never,
+              hasConnectionFields(source) ? sourceFields(source, caller, context) : nothingLeft,
             ),
           ),
-      ...rule.when.map((one) => condition(one, caller, context)),
+      ...rule.when
+        .filter(({ key }) => connectionKeys.includes(key))
+        .map((one) => condition(one, caller, context)),
+      strange ? nothingLeft : always,
     ]);
-  const operations = rule.operations
-    .filter(({ ports }) => ports.values.length + ports.notValues.length > 0)
-    .map(({ ports }) => portValues(ports));
-  const wanted =
-    rule.operations.length === 0 ? tcp : operations.reduce<PortSet>((a, b) => unionPorts(a, b), noPorts);
-  const ports = intersectPorts(whenPorts(rule), wanted);
-  return emit(rule, action, place, [{ ports, peer: byCaller(place, peer), self: destination(rule) }], false);
+  const whole = byCaller(place, peer);
+  const self = destination(rule);
+  const ports = whenPorts(rule);
+  const parts = rule.operations.map(({ ports: own }): Part => {
+    const left = own.values.length + own.notValues.length > 0;
+    return {
+      ports: left ? intersectPorts(ports, portValues(own)) : ports,
+      peer: left ? whole : both([whole, nothingLeft]),
+      self,
+    };
+  });
+  return emit(rule, action, place, parts.length === 0 ? [{ ports, peer: whole, self }] : parts, false);
 }
 
 const connectionKeys: readonly string[] = [
@@ -388,48 +396,3 @@ const portValues = ({ values, notValues }: IstioValues<number>): PortSet =>
 
 const portList = (ports: readonly number[]): PortSet =>
   ports.reduce<PortSet>((sum, port) => unionPorts(sum, only(port)), noPorts);
-
-const account = (names: readonly string[]): Ternary =>
-  names.length === 0 ? never : exactly({ is: 'service-account', names });
-
-const namespaceNamed = (pattern: string, { namespaces }: RuleContext): Ternary => {
-  const names = pattern.includes('*') ? namespaces.filter((name) => fits(pattern, name)) : [pattern];
-  return names.length === 0 ? never : exactly({ is: 'namespace', names });
-};
-
-/** Exact, `prefix*`, `*suffix`, or `*` alone; a star elsewhere is a letter like any other. */
-function fits(pattern: string, text: string): boolean {
-  if (pattern === '*') return text !== '';
-  if (pattern.startsWith('*')) return text.endsWith(pattern.slice(1));
-  return pattern.endsWith('*') ? text.startsWith(pattern.slice(0, -1)) : text === pattern;
-}
-
-const home = 'cluster.local';
-
-const trustDomain = (pattern: string): Ternary => (fits(pattern, home) ? always : doubtful);
-
-/**
- * `<trust domain>/ns/<namespace>/sa/<name>`. In policies cluster.local points to the mesh's own trust domain whatever it is
- * (pilot/pkg/security/trustdomain); another domain may be the mesh's, or an alias of it.
- */
-function principal(pattern: string, { accounts }: RuleContext): Ternary {
-  const path = (name: string): string => `ns/${name.replace('/', '/sa/')}`;
-  if (pattern.startsWith(`${home}/`) && !pattern.endsWith('*')) {
-    const exact = /^ns\/([^/]+)\/sa\/([^/]+)$/.exec(pattern.slice(home.length + 1));
-    return exact === null ? never : account([`${exact[1]}/${exact[2]}`]);
-  }
-  if (pattern === '*') return always;
-  const sure = new Set(accounts.filter((name) => fits(pattern, `${home}/${path(name)}`)));
-  const slash = pattern.indexOf('/');
-  const domain = slash < 0 ? pattern : pattern.slice(0, slash);
-  const perhaps = accounts.filter((name) => {
-    if (sure.has(name)) return false;
-    if (slash < 0) return domain.endsWith('*') && !domain.startsWith('*');
-    if (domain === '' || domain === '*' || domain === home) return false;
-    return fits(pattern.slice(slash + 1), path(name));
-  });
-  const certain = account([...sure]).certain;
-  return perhaps.length === 0
-    ? exactly(certain)
-    : { certain, may: anyOf([certain, account(perhaps).certain]) };
-}

@@ -3,9 +3,6 @@ import type { Pod } from '../../model/cluster.ts';
 import { orElse } from '../../model/known.ts';
 import {
   type LinkerdAuthorizationPolicy,
-  type LinkerdClients,
-  type LinkerdDefaultPolicy,
-  type LinkerdNetwork,
   type LinkerdObjects,
   type LinkerdServer,
   linkerdDefaultPolicies,
@@ -18,13 +15,11 @@ import {
   subtractPorts,
   wholeProtocol,
 } from '../../net/port-set.ts';
-import { prefix } from '../../net/prefix.ts';
 import { selectorExpr } from '../expr.ts';
 import {
   anyEndpoint,
   type Condition,
   type EndpointExpr,
-  kinds,
   type Layer,
   type LoweredPolicy,
   noEndpoint,
@@ -36,20 +31,20 @@ import {
 import type { PolicyWorld } from '../options.ts';
 import { matchesSelector } from '../selector.ts';
 import { unknownPolicies } from '../unknown.ts';
+import {
+  type Accounts,
+  account,
+  clientsExpr,
+  defaultExpr,
+  meshed,
+  networksExpr,
+  source,
+  sourceUnsure,
+  withTls,
+} from './linkerd-clients.ts';
 import { keyOf, linkerdTraits, linkerdView, type PodFacts, traits } from './linkerd-facts.ts';
 import { groupBy } from './lookup.ts';
-import {
-  allOf,
-  always,
-  anyOf,
-  both,
-  exactly,
-  isExact,
-  never,
-  some,
-  type Ternary,
-  trait,
-} from './mesh-expr.ts';
+import { allOf, both, exactly, isExact, never, type Ternary, trait } from './mesh-expr.ts';
 
 export { linkerdTraits };
 
@@ -126,11 +121,10 @@ const skipped = (pods: readonly PodFacts[]): readonly LoweredPolicy[] =>
 
 interface Context {
   readonly objects: LinkerdObjects;
-  /** `[namespace, name]` of the service accounts that pods have. */
-  readonly accounts: readonly (readonly [string, string])[];
+  readonly accounts: Accounts;
 }
 
-function accountsOf(world: PolicyWorld): Context['accounts'] {
+function accountsOf(world: PolicyWorld): Accounts {
   const found = new Map<string, readonly [string, string]>();
   for (const { namespace, serviceAccount } of orElse(world.cluster.pods, []))
     found.set(`${namespace}/${serviceAccount}`, [namespace, serviceAccount]);
@@ -218,7 +212,7 @@ function grantsOf(server: LinkerdServer, context: Context): readonly Grant[] {
         peer:
           one.clients === undefined
             ? never
-            : both([clientsExpr(one.clients, context), exactly(networksExpr(one.networks))]),
+            : both([clientsExpr(one.clients, context.accounts), exactly(networksExpr(one.networks))]),
         field: 'spec.client',
         by: byObject('ServerAuthorization', one),
       }),
@@ -280,88 +274,12 @@ function requiredExpr({ required }: LinkerdAuthorizationPolicy, context: Context
       if (kind === 'ServiceAccount') return withTls(account([`${namespace}/${name}`]));
       if (kind === 'MeshTLSAuthentication') {
         const clients = named(meshTlsAuthentications)?.clients;
-        return clients === undefined ? never : clientsExpr(clients, context);
+        return clients === undefined ? never : clientsExpr(clients, context.accounts);
       }
       const networks = named(networkAuthentications)?.networks ?? [];
       return networks.length === 0 ? never : exactly(networksExpr(networks));
     }),
   );
-}
-
-const [source, sourceUnsure] = [trait(traits.source), trait(traits.sourceUnsure)];
-const meshed: Ternary = { certain: source, may: anyOf([source, sourceUnsure]) };
-const withTls = (peer: Ternary): Ternary => both([meshed, peer]);
-
-const account = (names: readonly string[]): Ternary =>
-  names.length === 0 ? never : exactly({ is: 'service-account', names });
-
-function clientsExpr(clients: LinkerdClients, { accounts }: Context): Ternary {
-  if (clients.kind === 'anyone') return always;
-  if (clients.kind === 'any-tls') return meshed;
-  const patterns = clients.identities.map((pattern): Ternary => {
-    if (pattern === '*') return always;
-    const named = (wanted: Fit) =>
-      account(
-        accounts
-          .filter(([namespace, name]) => fitOf(pattern, name, namespace) === wanted)
-          .map(([namespace, name]) => `${namespace}/${name}`),
-      ).certain;
-    const [sure, perhaps] = [named('sure'), named('perhaps')];
-    return perhaps === noEndpoint ? exactly(sure) : { certain: sure, may: anyOf([sure, perhaps]) };
-  });
-  return withTls(
-    some([
-      ...patterns,
-      account(clients.serviceAccounts.map(({ namespace, name }) => `${namespace}/${name}`)),
-      clients.namespaces.length === 0 ? never : exactly({ is: 'namespace', names: clients.namespaces }),
-    ]),
-  );
-}
-
-type Fit = 'sure' | 'perhaps' | 'not';
-
-/** Label by label from the right; the control plane's namespace and the trust domain are taken to be the defaults. */
-function fitOf(pattern: string, name: string, namespace: string): Fit {
-  if (pattern === '*') return 'sure';
-  const own = [name, namespace, 'serviceaccount', 'identity', 'linkerd', 'cluster', 'local'].join('.');
-  const open = pattern.startsWith('*.');
-  if (open ? own.endsWith(pattern.slice(1)) : own === pattern) return 'sure';
-  const [head, tail] = split(pattern);
-  if (tail === undefined) return open ? 'perhaps' : 'not';
-  if (tail === 'linkerd.cluster.local') return 'not';
-  return head === `${name}.${namespace}` || head === `*.${namespace}` ? 'perhaps' : 'not';
-}
-
-function split(pattern: string): readonly [string, string | undefined] {
-  const mark = '.serviceaccount.identity.';
-  const at = pattern.indexOf(mark);
-  return at < 0 ? [pattern, undefined] : [pattern.slice(0, at), pattern.slice(at + mark.length)];
-}
-
-/** Helm's clusterNetworks; pods are in them whatever their address. */
-const clusterNetworks: EndpointExpr = anyOf([
-  kinds('pod'),
-  {
-    is: 'address',
-    prefixes: ['10.0.0.0/8', '100.64.0.0/10', '172.16.0.0/12', '192.168.0.0/16', 'fd00::/8'].map((text) =>
-      prefix(text),
-    ),
-    except: [],
-  },
-]);
-
-const networksExpr = (networks: readonly LinkerdNetwork[]): EndpointExpr =>
-  networks.length === 0
-    ? clusterNetworks
-    : anyOf(networks.map(({ cidr, except }) => ({ is: 'address', prefixes: [cidr], except })));
-
-function defaultExpr(policy: LinkerdDefaultPolicy, needsIdentity: boolean): Ternary {
-  if (policy === 'deny') return never;
-  if (policy === 'audit') return always;
-  return both([
-    policy.startsWith('cluster-') ? exactly(clusterNetworks) : always,
-    needsIdentity || policy.endsWith('-authenticated') ? meshed : always,
-  ]);
 }
 
 /** Ports that no Server governs. Some of them may ask for an identity beyond what the policy says. */

@@ -71,21 +71,23 @@ function envoyRule(rule: IstioRule, request: Request, caller: Caller, http: Tri)
 
 /**
  * ztunnel (pilot/pkg/serviceregistry/ambient/authorization.go, ztunnel src/rbac.rs): an ALLOW rule with a field that it does not know is
- * left out; a DENY rule loses the field, and a source or operation without any field left matches nothing.
+ * left out; a DENY rule loses the field. Where a source or operation then has none left, the documentation lets the policy fail safe
+ * and deny, and newer versions let it have no effect.
  */
 export function ztunnelRule(rule: IstioRule, action: Action, request: Request): Tri {
   if (!rule.understood) return action === 'ALLOW' ? 'no' : 'maybe';
   if (action === 'ALLOW' && usesMoreThanConnections(rule)) return 'no';
+  const nothingLeft: Tri = action === 'ALLOW' ? 'no' : 'maybe';
   return triEither(
     request.callers.map((caller) => {
       const from = rule.sources.map((source) =>
-        hasConnectionFields(source) ? sourceFields(source, request, caller) : 'no',
+        hasConnectionFields(source) ? sourceFields(source, request, caller) : nothingLeft,
       );
       const to = rule.operations.map(({ ports }) =>
-        isEmpty(ports) ? 'no' : valuesMatch(ports, (port) => triIf(port === request.flow.port)),
+        isEmpty(ports) ? nothingLeft : valuesMatch(ports, (port) => triIf(port === request.flow.port)),
       );
       const when = rule.when.map((condition) =>
-        ztunnelKeys.includes(condition.key) ? conditionMatches(condition, request, caller) : 'no',
+        ztunnelKeys.includes(condition.key) ? conditionMatches(condition, request, caller) : nothingLeft,
       );
       return triAll([
         from.length === 0 ? 'yes' : triAny(from),

@@ -134,10 +134,10 @@ it('64 HTTP fields on TCP: ALLOW never matches, DENY drops them', () => {
   expect(verdict(policies(mixed), 'shop/web', 'shop/api', 8080)).toBe('allow');
 });
 
-it('64 ztunnel leaves out what only HTTP has: ALLOW never matches, DENY is what remains, and nothing where nothing remains', () => {
+it('64 ztunnel: ALLOW with HTTP fields never matches, DENY is what remains, and uncertain where nothing remains', () => {
   const get = { in: 'mesh', rules: [{ to: [{ operation: { methods: ['GET'] } }] }] };
   expect(verdict(policies(get), 'mesh/one', 'mesh/two', 80)).toBe('deny');
-  expect(verdict(policies({ ...get, action: 'DENY' }), 'mesh/one', 'mesh/two', 80)).toBe('allow');
+  expect(verdict(policies({ ...get, action: 'DENY' }), 'mesh/one', 'mesh/two', 80)).toBe('conditional');
   const withPort = {
     in: 'mesh',
     action: 'DENY',

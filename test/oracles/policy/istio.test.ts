@@ -23,7 +23,7 @@ const readings = fc
 
 it('engine and reference agree on Istio', () => {
   expect(agree(istioClusters, readings, contest)).toBeGreaterThan(10_000);
-});
+}, 600_000);
 
 it('agrees where Services or Istio objects are not known', () => {
   for (const raw of fc.sample(istioClusters, { numRuns: 10, seed: 3 })) {
