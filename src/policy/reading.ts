@@ -1,7 +1,8 @@
 /** Who enforces the policies, and how: read from what runs in the cluster. */
 import type { Cluster, ConfigMap } from '../model/cluster.ts';
 import { type Known, orElse } from '../model/known.ts';
-import { type Dialect, defaultReading, type PolicyReading } from './options.ts';
+import type { PolicyProgramNote } from './ir.ts';
+import { type Dialect, defaultReading, type PolicyReading, type PolicyWorld } from './options.ts';
 
 export interface FoundReading {
   readonly reading: PolicyReading;
@@ -87,4 +88,17 @@ function linkerdDefault(cluster: Cluster): PolicyReading['linkerdDefaultInboundP
     default:
       return undefined;
   }
+}
+
+/** Policies of a system that does not enforce this cluster's network: they are there and say nothing. */
+export function unenforcedNotes({ cluster, reading }: PolicyWorld): readonly PolicyProgramNote[] {
+  const systems = [
+    ['calico', 'Calico', cluster.calico],
+    ['cilium', 'Cilium', cluster.cilium],
+  ] as const;
+  return systems
+    .filter(([dialect, , group]) => dialect !== reading.dialect && hasObjects(group))
+    .map(([, name]) => ({
+      text: `there are ${name} objects, and the cluster is read as one where ${name} does not enforce policies (${reading.dialect}): they are left out`,
+    }));
 }
