@@ -100,7 +100,7 @@ const rarely = <T>(arbitrary: fc.Arbitrary<T>, parts = 5): fc.Arbitrary<T | unde
   fc.oneof({ weight: parts - 1, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary });
 
 const entity: fc.Arbitrary<JsonObject> = fc.record({
-  nets: rarely(nets),
+  nets: rarely(nets, 3),
   notNets: rarely(notNets, 8),
   selector: half(selector),
   notSelector: rarely(selector),
@@ -122,7 +122,7 @@ function rule(direction: 'ingress' | 'egress', actions: readonly string[]): fc.A
       action: fc.constantFrom(...actions),
       protocol: half(fc.constantFrom(...protocols)),
       notProtocol: rarely(fc.constantFrom(...protocols), 8),
-      ipVersion: rarely(fc.constantFrom(4, 6), 8),
+      ipVersion: rarely(fc.constantFrom(4, 6)),
       icmp: half(fc.constantFrom({ type: 8 }, { type: 128, code: 0 }, { type: 3 }, {})),
       notICMP: rarely(fc.constantFrom({ type: 8, code: 0 }, { type: 128 })),
       source: entity,
@@ -130,12 +130,34 @@ function rule(direction: 'ingress' | 'egress', actions: readonly string[]): fc.A
       ports: half(portList),
       notPorts: rarely(portList),
       sourcePorts: rarely(portList, 8),
-      service: rarely(serviceMatch, 6),
+      service: half(serviceMatch),
       http: rarely(fc.constant({ methods: ['GET'] })),
       bad: rarely(fc.constantFrom({ form: {} }, { source: { selector: 'a = b' } }, { action: 'Reject' }), 20),
     })
-    .map((parts) => assemble(direction, parts));
+    .chain((parts) => fc.constantFrom(...focuses).map((focus) => assemble(direction, focused(parts, focus))));
 }
+
+const focuses = [
+  'all',
+  'all',
+  'source',
+  'destination',
+  'service',
+  'ports',
+  'notProtocol',
+  'ipVersion',
+] as const;
+
+/** Rules that say one thing only, so that it often decides. */
+const focused = (parts: RuleParts, focus: (typeof focuses)[number]): RuleParts =>
+  focus === 'all'
+    ? parts
+    : {
+        ...noParts,
+        action: parts.action,
+        protocol: focus === 'ports' ? parts.protocol : undefined,
+        [focus]: parts[focus],
+      };
 
 interface RuleParts {
   readonly action: string;
@@ -153,6 +175,23 @@ interface RuleParts {
   readonly http: unknown;
   readonly bad: JsonObject | undefined;
 }
+
+const noParts: RuleParts = {
+  action: 'Allow',
+  protocol: undefined,
+  source: {},
+  destination: {},
+  icmp: undefined,
+  notICMP: undefined,
+  notProtocol: undefined,
+  ipVersion: undefined,
+  ports: undefined,
+  notPorts: undefined,
+  sourcePorts: undefined,
+  service: undefined,
+  http: undefined,
+  bad: undefined,
+};
 
 /** Fields that must not stand together are mostly kept apart, so that most rules are valid. */
 function assemble(direction: 'ingress' | 'egress', parts: RuleParts): JsonObject {
