@@ -119,7 +119,7 @@ export interface Asked {
 }
 
 export interface Question {
-  /** `TCP 80`; for ICMP the type. */
+  /** `TCP 80`; for ICMP the type, or type and code: `ICMP 3.4`. */
   readonly port?: string;
   readonly reading?: Partial<PolicyReading>;
 }
@@ -128,7 +128,8 @@ export interface Question {
 export function ask(cluster: Cluster, src: string, dst: string, more: Question = {}): Asked {
   const [name = '', number = ''] = (more.port ?? 'TCP 80').split(' ');
   const protocol = name as LineProtocol;
-  const port = Number(number) * (protocol.startsWith('ICMP') ? 256 : 1);
+  const [first = 0, code = 0] = number.split('.').map(Number);
+  const port = protocol.startsWith('ICMP') ? first * 256 + code : first;
   const flow: PolicyFlow = { src: endOf(cluster, src), dst: endOf(cluster, dst), protocol, port };
   const world = { cluster, reading: { ...defaultReading, dialect: 'cilium' as const, ...more.reading } };
   const engine = createEngine(world, { layers: [ciliumLayer(world)], notes: [] }).verdict(flow);

@@ -93,7 +93,8 @@ export const apiServerReach = ({ apiServer }: CiliumScope): Reach =>
 export type SelectorUse = 'peer' | 'pod-subject' | 'host-subject';
 
 export function selectorReach(scope: CiliumScope, selector: CiliumSelector, use: SelectorUse): Reach {
-  if (scope.apiServer === undefined && selector.some(readsApiServer)) {
+  const ends = endsOf(selector, use);
+  if (scope.apiServer === undefined && ends !== podsOnly && selector.some(readsApiServer)) {
     // Either none of the endpoints outside of pods is the API server, or any of them.
     const readings = [[], [prefix('0.0.0.0/0'), prefix('::/0')]].map((apiServer) =>
       selectorReach({ ...scope, apiServer }, selector, use),
@@ -103,7 +104,6 @@ export function selectorReach(scope: CiliumScope, selector: CiliumSelector, use:
       possible: anyExpr(readings.map(({ possible }) => possible)),
     };
   }
-  const ends = endsOf(selector, use);
   return bothOf([exactly(ends), ...selector.map((one) => requirementReach(scope, one, use, ends))]);
 }
 
@@ -140,8 +140,9 @@ function requirementReach(
   const has: Reach[] = [];
   if (use !== 'host-subject' && ends !== onNodes && (source === 'any' || source === 'k8s'))
     has.push(podLabel(scope, key, wanted));
-  if ((source === 'any' || source === 'reserved') && (wanted === undefined || wanted.includes('')))
-    has.push(reservedLabel(scope, key, use));
+  // No pod has a reserved label.
+  const isReserved = (source === 'any' || source === 'reserved') && ends !== podsOnly;
+  if (isReserved && (wanted === undefined || wanted.includes(''))) has.push(reservedLabel(scope, key, use));
   if (ends !== podsOnly && (source === 'any' || source === (use === 'host-subject' ? 'k8s' : 'node')))
     has.push(exactly(and(onNodes, { is: 'label', of: 'node', key, test: testOf(wanted) })));
   const found = oneOf(has);

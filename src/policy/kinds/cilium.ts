@@ -79,10 +79,11 @@ function lowerAll(world: PolicyWorld): readonly LoweredPolicy[] {
       .filter(({ subject }) => hostPolicies || subject.kind === 'endpoints')
       .map((spec) => specOf(scope, policy, spec)),
   );
+  const requiring = specs.filter(({ spec }) => rulesIn(spec).some(({ requires }) => requires.length > 0));
   const staged = stages.flatMap((stage) =>
     stage === 'kubernetes'
       ? kubernetes(scope)
-      : specs.flatMap((spec) => lowerSpec(scope, specs, spec, stage)),
+      : specs.flatMap((spec) => lowerSpec(scope, requiring, spec, stage)),
   );
   const unknown =
     cluster.cilium.state === 'unknown' ? [unknownPolicies('Cilium policy', cluster.cilium.why)] : [];
@@ -117,6 +118,9 @@ interface LoweredSpec {
   readonly subject: Reach;
 }
 
+const rulesIn = ({ ingress, egress }: CiliumSpec): readonly CiliumRule[] =>
+  [ingress, egress].flatMap((section) => (section === undefined ? [] : [...section.allow, ...section.deny]));
+
 const specOf = (scope: CiliumScope, policy: CiliumPolicy, spec: CiliumSpec): LoweredSpec => ({
   policy,
   spec,
@@ -130,13 +134,13 @@ const specOf = (scope: CiliumScope, policy: CiliumPolicy, spec: CiliumSpec): Low
 /** One policy, or two where the spec may select more than it selects for certain. */
 function lowerSpec(
   scope: CiliumScope,
-  specs: readonly LoweredSpec[],
+  requiring: readonly LoweredSpec[],
   own: LoweredSpec,
   stage: Exclude<Stage, 'kubernetes'>,
 ): readonly LoweredPolicy[] {
   const lower = (direction: Direction): LoweredDirection | undefined => {
     const section = own.spec[direction];
-    return section && lowerSection(scope, section, stage, requirersOf(specs, own, direction, stage));
+    return section && lowerSection(scope, section, stage, requirersOf(requiring, own, direction, stage));
   };
   const ingress = lower('ingress');
   const egress = lower('egress');
@@ -170,13 +174,13 @@ function lowerSection(
 }
 
 function requirersOf(
-  specs: readonly LoweredSpec[],
+  requiring: readonly LoweredSpec[],
   own: LoweredSpec,
   direction: Direction,
   stage: Stage,
 ): readonly Requirer[] {
   const list = stage === 'deny' ? 'deny' : 'allow';
-  return specs.flatMap(({ policy, spec, subject }): readonly Requirer[] => {
+  return requiring.flatMap(({ policy, spec, subject }): readonly Requirer[] => {
     const requires = spec[direction]?.[list].flatMap((rule) => rule.requires) ?? [];
     if (requires.length === 0 || spec.subject.kind !== own.spec.subject.kind) return [];
     // Policies of two namespaces have no subject in common.
@@ -195,6 +199,7 @@ function lowerRule(
   // `ingress: [{}]` names neither peers nor ports and matches nothing.
   if (rule.peers === undefined && rule.ports === undefined) return [];
   if (stage === 'authentication' && rule.authentication === undefined) return [];
+  if (stage === 'l7' && !(rule.ports ?? []).some(({ l7 }) => l7 !== undefined)) return [];
   return peersOf(scope, rule, requirers).flatMap((peers) => rulesOf(rule, stage, peers));
 }
 

@@ -5,7 +5,7 @@
 import type { NetworkPolicy, PolicyPeer, PolicyPort } from '../../model/cluster.ts';
 import type { CiliumPorts, CiliumRule, CiliumSection, CiliumSelector } from '../../model/policies/cilium.ts';
 import { ciliumSwitch } from '../cilium-facts.ts';
-import { endpointOf, type PolicyFlow, resolveNamedPort } from '../endpoint.ts';
+import { endpointOf, type FlowEnd, type PolicyFlow, resolveNamedPort } from '../endpoint.ts';
 import type { Direction } from '../ir.ts';
 import type { PolicyWorld } from '../options.ts';
 import { matchesSelector } from '../selector.ts';
@@ -151,7 +151,9 @@ function matches(
   list: 'allow' | 'deny',
 ): readonly RuleMatch[] {
   // "The effects of any Requires field in any rule will apply to all other rules as well."
-  const requires = applied.flatMap(({ section }) => section[list].flatMap((rule) => rule.requires));
+  const requires = applied.flatMap(({ section, selected }) =>
+    section[list].flatMap((rule) => rule.requires.map((selector) => ({ selector, selected }))),
+  );
   return applied.flatMap(({ section, selected }) =>
     section[list].map((rule) => {
       const peers = everyMatch([selected, matchesPeers(world, question, rule, requires), certainty(rule)]);
@@ -169,16 +171,27 @@ function matchesPeers(
   world: PolicyWorld,
   { other }: DirectedFlow,
   rule: CiliumRule,
-  requires: readonly CiliumSelector[],
+  requires: readonly Demand[],
 ): Match {
   if (rule.peers === undefined) return rule.ports === undefined ? 'no' : 'yes';
   return anyMatch(
     rule.peers.map((peer) => {
       const match = matchesPeer(world, peer, other);
       if (peer.kind !== 'endpoints') return match;
-      return everyMatch([match, ...requires.map((selector) => matchesPeerSelector(world, selector, other))]);
+      return everyMatch([match, ...requires.map((demand) => meets(world, demand, other))]);
     }),
   );
+}
+
+interface Demand {
+  readonly selector: CiliumSelector;
+  /** `maybe`: nobody knows whether the subject is the requirement's. */
+  readonly selected: Match;
+}
+
+function meets(world: PolicyWorld, { selector, selected }: Demand, other: FlowEnd): Match {
+  const match = matchesPeerSelector(world, selector, other);
+  return selected === 'yes' || match === 'yes' ? match : 'maybe';
 }
 
 function portsMatch({ flow }: DirectedFlow, rule: CiliumRule, l7: boolean): Match {

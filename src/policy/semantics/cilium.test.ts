@@ -264,6 +264,19 @@ describe('59 fromEndpoints: [{}] is the own namespace in a CNP, every pod in a C
   });
 });
 
+describe('59 requirements', () => {
+  it('59 of a policy that can select no pod narrow nothing', () => {
+    const never = { matchLabels: { 'reserved:kube-apiserver': '' } };
+    const requires = [{ matchLabels: { app: 'none' } }];
+    const other = cnp('shop', { endpointSelector: never, egress: [{ toRequires: requires }] });
+    const allow = cnp('shop', { egress: [{ toEndpoints: [{}] }] });
+    expect(verdict([other, allow], web, api)).toBe('allow');
+    const deny = cnp('shop', { egressDeny: [{ toEndpoints: [{}] }] });
+    const narrowed = { endpointSelector: never, egressDeny: [{ toRequires: requires }] };
+    expect(verdict([deny, cnp('shop', narrowed)], web, api)).toBe('deny');
+  });
+});
+
 describe('60 what only the traffic can tell', () => {
   const codes = (objects: Parameters<typeof clusterOf>[0], src: string, dst: string) =>
     ask(clusterOf(objects), src, dst).conditions.map(({ code }) => code);
@@ -356,6 +369,8 @@ describe('ports', () => {
     expect(verdict([np('ops', { ingress: [{ ports: [{ port: 80 }] }] })], web, tool, ping)).toBe('deny');
     const icmps = [{ fields: [{ type: 'EchoRequest' }, { family: 'IPv6', type: 128 }] }];
     expect(verdict([ccnp({ ingress: [{ icmps }] })], web, tool, ping)).toBe('allow');
+    expect(verdict([ccnp({ ingress: [{ icmps }] })], web, tool, { port: 'ICMP 8.9' })).toBe('allow');
+    expect(verdict([ccnp({ ingress: [{ icmps }] })], web, tool, { port: 'ICMP 9.0' })).toBe('deny');
     expect(verdict([ccnp({ ingress: [{ icmps }] })], web, tool, { port: 'ICMP 0' })).toBe('deny');
     expect(verdict([ccnp({ ingress: [{ icmps }] })], web, tool, { port: 'ICMPv6 128' })).toBe('allow');
     expect(verdict([ccnp({ ingress: [{ icmps }] })], web, tool)).toBe('deny');

@@ -227,7 +227,7 @@ function rule(direction: 'ingress' | 'egress', deny: boolean): fc.Arbitrary<Json
     { weight: 1, arbitrary: icmps.map((value) => ({ icmps: value })) },
   );
   const requires = fc.oneof(
-    { weight: 12, arbitrary: fc.constant({}) },
+    { weight: 8, arbitrary: fc.constant({}) },
     { weight: 1, arbitrary: list(endpointSelector).map((value) => ({ [`${side}Requires`]: value })) },
   );
   const authentication = fc.oneof(
@@ -255,8 +255,14 @@ const sections: fc.Arbitrary<JsonObject> = fc.record(
   { requiredKeys: [] },
 );
 
+/** Policies that select nobody say nothing: most select every pod of their namespace, or of all. */
+const subject: fc.Arbitrary<JsonObject> = fc.oneof(
+  { weight: 3, arbitrary: fc.constant({}) },
+  { weight: 2, arbitrary: endpointSelector },
+);
+
 const spec: fc.Arbitrary<JsonObject> = fc
-  .tuple(endpointSelector, sections)
+  .tuple(subject, sections)
   .map(([selector, rest]) => ({ endpointSelector: selector, ...rest }));
 
 const hostSpec: fc.Arbitrary<JsonObject> = fc
