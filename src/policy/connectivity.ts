@@ -11,6 +11,7 @@ import {
   portsOf,
 } from '../net/port-set.ts';
 import { formatPrefix, type Prefix } from '../net/prefix.ts';
+import { candidates } from './candidates.ts';
 import type { Cell } from './engine/cell.ts';
 import type { Engine } from './engine/engine.ts';
 import { ownPrefixes, rangePrefixes } from './engine/prefix-tree.ts';
@@ -52,19 +53,24 @@ export function* connectivity(engine: Engine, options: ConnectivityOptions = {})
   const shown = printer(options);
   const outside = outsideParties(engine);
   const wanted = (party: Party, side: 'from' | 'to') => options[side]?.(party) ?? true;
-  for (const src of units) {
+  const isDestination = units.map((unit) => wanted(unit.party, 'to'));
+  // A rewrite lets ports share the fate of another one, which the options may not ask for.
+  const rewrites = engine.layers.some((layer) => layer.rewrites.length > 0);
+  const says = rewrites ? (cell: Cell) => cell.allow.length + cell.maybe.length > 0 : shown.says;
+  const reachable = reachableUnits(engine, units, says);
+  for (const [at, src] of units.entries()) {
     if (wanted(src.party, 'from')) {
-      for (const dst of units)
-        if ((dst !== src || (options.self ?? false)) && wanted(dst.party, 'to'))
-          yield* pairs(engine, src, dst, shown);
+      for (const to of reachable(src))
+        if ((to !== at || (options.self ?? false)) && isDestination[to])
+          yield* pairs(engine, src, units[to] as Unit, shown.lines);
       for (const group of outside(src, 'egress'))
         for (const cidr of group.cidrs)
-          if (wanted({ cidr }, 'to')) yield* shown(group.party, { cidr }, group.cell);
+          if (wanted({ cidr }, 'to')) yield* shown.lines(group.party, { cidr }, group.cell);
     }
-    if (wanted(src.party, 'to'))
+    if (isDestination[at])
       for (const group of outside(src, 'ingress'))
         for (const cidr of group.cidrs)
-          if (wanted({ cidr }, 'from')) yield* shown({ cidr }, group.party, group.cell);
+          if (wanted({ cidr }, 'from')) yield* shown.lines({ cidr }, group.party, group.cell);
   }
 }
 
@@ -98,6 +104,31 @@ export function unitsOf(engine: Engine, by: 'workload' | 'pod'): readonly Unit[]
     }));
 }
 
+/** Numbers of the units, ascending, that a source may have something to say to. */
+function reachableUnits(
+  engine: Engine,
+  units: readonly Unit[],
+  says: (cell: Cell) => boolean,
+): (src: Unit) => readonly number[] {
+  const unitsOfClass: number[][] = Array.from({ length: engine.universe.podsTo }, () => []);
+  for (const [at, unit] of units.entries()) for (const id of unit.classes) unitsOfClass[id]?.push(at);
+  const reached = candidates(engine, says);
+  const marks = new Int32Array(units.length);
+  let round = 0;
+  return (src) => {
+    round++;
+    const found: number[] = [];
+    for (const from of src.classes)
+      for (const to of reached(from))
+        for (const at of unitsOfClass[to] ?? []) {
+          if (marks[at] === round) continue;
+          marks[at] = round;
+          found.push(at);
+        }
+    return found.sort((a, b) => a - b);
+  };
+}
+
 type Show = (src: Party, dst: Party, cell: Cell) => Iterable<Connection>;
 
 function* pairs(engine: Engine, src: Unit, dst: Unit, shown: Show): Generator<Connection> {
@@ -113,7 +144,10 @@ function* pairs(engine: Engine, src: Unit, dst: Unit, shown: Show): Generator<Co
 }
 
 /** One cell's connections, a line for each protocol and verdict. */
-function printer(options: ConnectivityOptions): Show {
+function printer(options: ConnectivityOptions): {
+  readonly lines: Show;
+  readonly says: (cell: Cell) => boolean;
+} {
   const protocols = lineProtocols.filter(
     (protocol) => protocol !== 'ICMPv6' && (protocol !== 'ICMP' || options.icmp === true),
   );
@@ -123,7 +157,10 @@ function printer(options: ConnectivityOptions): Show {
     known.set(cell, lines);
     return lines;
   };
-  return (src, dst, cell) => describe(cell).map((line) => ({ src, dst, ...line }));
+  return {
+    lines: (src, dst, cell) => describe(cell).map((line) => ({ src, dst, ...line })),
+    says: (cell) => describe(cell).length > 0,
+  };
 }
 
 export function linesOf(
