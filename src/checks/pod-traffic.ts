@@ -5,7 +5,7 @@ import type { World } from '../dataplane/world.ts';
 import type { ContainerPort, Pod } from '../model/cluster.ts';
 import type { FlowProtocol } from '../model/flow.ts';
 import type { Address } from '../net/address.ts';
-import { decide } from '../policy/reference.ts';
+import { judgePolicies } from '../policy/judge.ts';
 import type { CheckContext, NodeView } from './check.ts';
 import { firstPacket, passHooks } from './packets.ts';
 import { arrivalDevice, podDevice, routeFromPods } from './paths.ts';
@@ -92,7 +92,7 @@ function lossOf(context: CheckContext, view: NodeView, views: readonly NodeView[
   const protocol = port.protocol.toLowerCase() as 'tcp' | 'udp' | 'sctp';
   const ends = { src: endpoint(src, from), dst: endpoint(dst, to) };
   // What a policy denies is dropped on purpose, and what nobody knows to be allowed is no finding.
-  const decision = decide(context.snapshot.cluster, { ...ends, protocol, dstPort: port.port });
+  const decision = judgePolicies(context.snapshot.cluster, { ...ends, protocol, dstPort: port.port });
   if (decision.verdict !== 'allow') return [];
   const crossing = devicesOf(context, view, views, attempt, from, to);
   if (crossing === undefined) return [];

@@ -4,7 +4,7 @@ import type { Finding } from '../model/finding.ts';
 import { objectRef } from '../model/source.ts';
 import { sameAddress } from '../net/address.ts';
 import { formatPolicy } from '../policy/decision.ts';
-import { decide } from '../policy/reference.ts';
+import { judgePolicies } from '../policy/judge.ts';
 import { type CheckContext, declared, defineCheck, podSubject } from './check.ts';
 import { dnsService } from './dns.ts';
 
@@ -69,7 +69,7 @@ function blockedBy(
   const src = { kind: 'pod', namespace: pod.namespace, name: pod.name, address } as const;
   const answers = servers.map(
     (server) =>
-      decide(snapshot.cluster, {
+      judgePolicies(snapshot.cluster, {
         src,
         dst: { kind: 'external', address: server.address },
         protocol: 'udp',

@@ -6,7 +6,7 @@ import type { Endpoint, Flow } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Answer, Verdict } from '../model/verdict.ts';
-import { formatPolicy } from '../policy/decision.ts';
+import { policyTitle } from '../policy/decision.ts';
 import { candidates } from './candidates.ts';
 import { formatEndpoint } from './endpoint.ts';
 import { deniedDirection, dnsFlow, type Investigation, investigate } from './investigate.ts';
@@ -80,10 +80,10 @@ function unenforced({ policy, flow }: Investigation, answer: Answer, probed: Pro
   const direction = deniedDirection(policy);
   if (policy === undefined || direction === undefined || answer !== 'reachable') return [];
   if (probed?.answer !== 'reachable') return [];
-  const names = policy[direction].isolatingPolicies.map(formatPolicy).join(', ');
+  const names = policy[direction].isolatingPolicies.map(policyTitle).join(', ');
   const end = formatEndpoint(direction === 'egress' ? flow.src : flow.dst);
   return [
-    `NetworkPolicy ${names} denies this flow at ${end} (${direction}), and nobody enforces it: real packets pass (policy/not-enforced).`,
+    `${names} denies this flow at ${end} (${direction}), and nobody enforces it: real packets pass (policy/not-enforced).`,
   ];
 }
 

@@ -10,8 +10,8 @@ import { backendsOf, servicePort } from '../model/services.ts';
 import { formatSource, objectRef } from '../model/source.ts';
 import type { Branch, Disposition, Verdict } from '../model/verdict.ts';
 import { formatAddress } from '../net/address.ts';
-import { formatPolicy, type PolicyDecision } from '../policy/decision.ts';
-import { decide } from '../policy/reference.ts';
+import { type PolicyDecision, type PolicyRef, policyTitle } from '../policy/decision.ts';
+import { judgePolicies } from '../policy/judge.ts';
 import { breakOf, policyAgents } from './classify.ts';
 import { endpointAt, netnsIdOf } from './endpoint.ts';
 import { resolverOf } from './resolver.ts';
@@ -122,7 +122,7 @@ function askPolicies(world: World, flow: Flow, shown: Branch | undefined): Polic
   const leg = lastLeg(world, flow, shown);
   return leg === undefined
     ? undefined
-    : decide(cluster, { src: flow.src, dst: leg.dst, protocol: flow.protocol, dstPort: leg.port });
+    : judgePolicies(cluster, { src: flow.src, dst: leg.dst, protocol: flow.protocol, dstPort: leg.port });
 }
 
 function lastLeg(
@@ -180,19 +180,24 @@ function policyEvidence(policy: PolicyDecision | undefined): Evidence[] {
       return [
         {
           how: 'declared',
-          statement: `NetworkPolicy ${formatPolicy(by)} admits it (${direction})`,
-          source: objectRef('NetworkPolicy', by.namespace, by.name, field),
+          statement: `${policyTitle(by)} admits it (${direction})`,
+          source: policySource(by, field),
         },
       ];
     }
     if (decision.verdict !== 'deny') return [];
     return decision.isolatingPolicies.map((by) => ({
       how: 'declared' as const,
-      statement: `NetworkPolicy ${formatPolicy(by)} isolates the pod for ${direction} and does not admit the flow`,
-      source: objectRef('NetworkPolicy', by.namespace, by.name, 'spec'),
+      statement:
+        decision.decidedBy ??
+        `${policyTitle(by)} isolates the pod for ${direction} and does not admit the flow`,
+      source: policySource(by, 'spec'),
     }));
   });
 }
+
+const policySource = ({ kind, namespace, name }: PolicyRef, field: string) =>
+  objectRef(kind ?? 'NetworkPolicy', namespace === '' ? undefined : namespace, name, field);
 
 /** The flow's own DNS query: the source asking its first nameserver. Undefined where the resolver is not known. */
 export function dnsFlow(world: World, flow: Flow): Flow | undefined {

@@ -28,9 +28,13 @@ export function policyCause(world: World, input: PolicyInput, broken: Break | un
   const mistake = mistakeOf(input, direction);
   const id = policyCauseId(input, direction, mistake);
   const nearest = decision.nearest === undefined ? '' : `; closest: ${decision.nearest.text}`;
+  const said =
+    decision.decidedBy === undefined
+      ? `NetworkPolicy ${names} isolates ${pod} for ${direction} and no rule admits this flow`
+      : `${direction} of ${pod} is denied: ${decision.decidedBy}`;
   return {
     id,
-    title: `NetworkPolicy ${names} isolates ${pod} for ${direction} and no rule admits this flow${mistake === undefined ? nearest : `: ${mistake.statement}`}`,
+    title: `${said}${mistake === undefined ? nearest : `: ${mistake.statement}`}`,
     // Where the packet is lost before any policy rule sees it, the denial is true but not what happens first.
     score: deniedByPolicy !== undefined ? 0.95 : broken === undefined ? 0.5 : 0.6,
     subject: {

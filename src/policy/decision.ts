@@ -21,6 +21,9 @@ export interface PolicyOptions {
 export type PolicyVerdict = 'allow' | 'deny' | 'unknown';
 
 export interface PolicyRef {
+  /** Absent: NetworkPolicy. */
+  readonly kind?: string;
+  /** Empty for cluster-wide kinds. */
   readonly namespace: string;
   readonly name: string;
 }
@@ -50,6 +53,8 @@ export interface DirectionDecision {
   readonly nearest?: NearestRule;
   /** Set where the verdict is unknown. */
   readonly why?: string;
+  /** Set where kinds beside NetworkPolicy take part: what decided, `AdminNetworkPolicy lockdown spec.ingress[0] denies it`. */
+  readonly decidedBy?: string;
 }
 
 export interface PolicyNote {
@@ -64,4 +69,10 @@ export interface PolicyDecision {
   readonly notes: readonly PolicyNote[];
 }
 
-export const formatPolicy = (policy: PolicyRef): string => `${policy.namespace}/${policy.name}`;
+/** `shop/api-allow`; cluster-wide ones by their name. */
+export const formatPolicy = ({ namespace, name }: PolicyRef): string =>
+  namespace === '' ? name : `${namespace}/${name}`;
+
+/** `NetworkPolicy shop/api-allow`. */
+export const policyTitle = (policy: PolicyRef): string =>
+  `${policy.kind ?? 'NetworkPolicy'} ${formatPolicy(policy)}`;
