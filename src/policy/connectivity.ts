@@ -15,6 +15,7 @@ import { candidates } from './candidates.ts';
 import type { Cell } from './engine/cell.ts';
 import type { Engine } from './engine/engine.ts';
 import { ownPrefixes, rangePrefixes } from './engine/prefix-tree.ts';
+import type { Row } from './engine/rows.ts';
 import { workloadNames } from './workload.ts';
 
 export interface ConnectivityOptions {
@@ -210,7 +211,15 @@ function outsideParties(
     direction === 'egress'
       ? engine.cell(id, universe.outsideFrom + at)
       : engine.cell(universe.outsideFrom + at, id);
+  const keyOf = outsideKeys(engine);
+  const made = new Map<string, readonly Omit<OutsideGroup, 'party'>[]>();
   const groupsFor = (party: Party, id: number, of: readonly Family[], direction: 'egress' | 'ingress') => {
+    const key = `${direction} ${of.join()} ${keyOf(id, direction)}`;
+    const known = made.get(key) ?? makeGroups(id, of, direction);
+    made.set(key, known);
+    return known.map((group) => ({ party, ...group }));
+  };
+  const makeGroups = (id: number, of: readonly Family[], direction: 'egress' | 'ingress') => {
     const groups = new Map<Cell, number[]>();
     for (const [at, { prefix, empty }] of nodes.entries()) {
       if (empty || !of.includes(prefix.family)) continue;
@@ -219,7 +228,7 @@ function outsideParties(
       if (group === undefined) groups.set(cell, [at]);
       else group.push(at);
     }
-    return [...groups].map(([cell, ids]) => ({ party, cidrs: cidrsOf(ids), cell }));
+    return [...groups].map(([cell, ids]) => ({ cidrs: cidrsOf(ids), cell }));
   };
   const familiesOf = (members: readonly Member[]) => {
     const known = new Set(members.flatMap((member) => member.families));
@@ -227,14 +236,40 @@ function outsideParties(
   };
   return function* (unit, direction) {
     const [first] = unit.classes as readonly [number];
-    const alike = unit.classes.every((id) =>
-      nodes.every((_, at) => cellOf(id, at, direction) === cellOf(first, at, direction)),
+    const key = keyOf(first, direction);
+    const alike = unit.classes.every(
+      (id) =>
+        keyOf(id, direction) === key ||
+        nodes.every((_, at) => cellOf(id, at, direction) === cellOf(first, at, direction)),
     );
     if (alike) yield* groupsFor(unit.party, first, familiesOf(unit.members), direction);
     else
       for (const member of unit.members)
         yield* groupsFor(member.party, member.class, familiesOf([member]), direction);
   };
+}
+
+/**
+ * Classes with the same key have the same answers towards the outside. The rows of a class tell, unless an address outside has rules of
+ * its own or a rewrite looks at both ends; then each class is a key.
+ */
+function outsideKeys({ layers, universe }: Engine): (id: number, direction: 'egress' | 'ingress') => string {
+  const constant = (direction: 'egress' | 'ingress') =>
+    layers.every(({ rows, rewrites }) => {
+      if (rewrites.length > 0) return false;
+      for (let id = universe.outsideFrom; id < universe.classes.length; id++)
+        if (rows[direction].of(id).starts.length > 1) return false;
+      return true;
+    });
+  const byRow = { egress: constant('ingress'), ingress: constant('egress') };
+  const numbers = new Map<Row, number>();
+  const numberOf = (row: Row): number => {
+    const number = numbers.get(row) ?? numbers.size;
+    numbers.set(row, number);
+    return number;
+  };
+  return (id, direction) =>
+    byRow[direction] ? layers.map(({ rows }) => numberOf(rows[direction].of(id))).join() : `class ${id}`;
 }
 
 /** IPv6 only where a pod or a policy speaks it. Pods of manifests have no addresses to tell. */
