@@ -8,7 +8,8 @@ import type { PolicyFlow } from './endpoint.ts';
 import { resolvePorts } from './engine/compile.ts';
 import type { Engine } from './engine/engine.ts';
 import { compiledHits, type Decision, decideSpot, type HitsOf, type Spot } from './explain-decide.ts';
-import { distance, type EndpointFacts } from './explain-miss.ts';
+import { ofNamespace } from './explain-index.ts';
+import { costTo, type EndpointFacts } from './explain-miss.ts';
 import { type Denied, servicePortHint } from './explain-nearest.ts';
 import type { LoweredPolicy } from './ir.ts';
 import { lowerNetworkPolicy } from './kinds/network-policy.ts';
@@ -44,20 +45,16 @@ const keyOf = ({ namespace, name }: { readonly namespace?: string; readonly name
 
 /** The consulted NetworkPolicies as objects. */
 function typedPolicies({ world }: Engine, parts: readonly Explained[]): Typed {
-  const wanted = new Set(
-    parts
-      .flatMap(({ decision }) => decision.tiers.flatMap(({ policies }) => policies))
-      .filter(({ policy }) => policy.id.kind === 'NetworkPolicy')
-      .map(({ policy }) => keyOf(policy.id)),
-  );
   const found = new Map<string, NetworkPolicy>();
-  if (wanted.size > 0)
-    for (const policy of orElse(world.cluster.networkPolicies, [])) {
-      const key = keyOf(policy);
-      if (wanted.has(key)) found.set(key, policy);
-    }
+  const wanted = parts.flatMap(consulted).filter(({ id }) => id.kind === 'NetworkPolicy');
+  const list = orElse(world.cluster.networkPolicies, none);
+  for (const namespace of new Set(wanted.map(({ id }) => id.namespace ?? '')))
+    for (const policy of ofNamespace(list, namespace, (one) => one.namespace))
+      found.set(keyOf(policy), policy);
   return found;
 }
+
+const none: readonly NetworkPolicy[] = [];
 
 const consulted = ({ decision }: Explained): readonly LoweredPolicy[] =>
   decision.tiers.flatMap(({ policies }) => policies.map(({ policy }) => policy));
@@ -230,7 +227,7 @@ function otherReading(
     return rules
       .filter(
         (rule) =>
-          distance(rule.peer, denied.other).cost === 0 &&
+          costTo(rule.peer, denied.other) === 0 &&
           hasPort(resolvePorts(rule.ports, denied.destination), spot.point),
       )
       .map((rule) => ({ policy, rule }));

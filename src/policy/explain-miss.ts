@@ -47,6 +47,26 @@ export function distance(expr: EndpointExpr, facts: EndpointFacts): Distance {
   return { ...found, unmet: [...found.unmet].sort((a, b) => b.cost - a.cost) };
 }
 
+/** The cost alone, without a word: for comparing many rules. */
+export function costTo(expr: EndpointExpr, facts: EndpointFacts, negated = false): number {
+  switch (expr.is) {
+    case 'not':
+      return costTo(expr.of, facts, !negated);
+    case 'and':
+    case 'or': {
+      const all = (expr.is === 'and') !== negated;
+      let cost = all ? 0 : impossible;
+      for (const part of expr.of) {
+        const one = costTo(part, facts, negated);
+        cost = all ? cost + one : Math.min(cost, one);
+      }
+      return cost;
+    }
+    default:
+      return holds(expr, facts) !== negated ? 0 : costOf(expr, negated);
+  }
+}
+
 function measure(expr: EndpointExpr, facts: EndpointFacts, negated: boolean, at: Place): Distance {
   switch (expr.is) {
     case 'not':
@@ -260,7 +280,8 @@ export function hasText({ leaf }: Unmet, { endpoint, title, labelsOf }: Endpoint
       const hole = leaf.except.find((one) => endpoint.addresses.some((address) => contains(one, address)));
       const own = endpoint.addresses.map(formatAddress).join(', ');
       if (own === '') return `${title} has no known address`;
-      return hole === undefined ? `${title} is ${own}` : `${title} is ${own}, in ${formatPrefix(hole)}`;
+      const who = endpoint.kind === 'external' ? `the other end is ${own}` : `${title} is ${own}`;
+      return hole === undefined ? who : `${who}, in ${formatPrefix(hole)}`;
     }
     case 'kind':
       return `${title} is ${{ pod: 'a pod', 'host-pod': 'a hostNetwork pod', node: 'a node', external: 'an address outside the cluster' }[endpoint.kind]}`;

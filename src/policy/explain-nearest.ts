@@ -16,7 +16,8 @@ import type { CompiledPolicy } from './engine/compile.ts';
 import { resolvePorts } from './engine/compile.ts';
 import type { Engine } from './engine/engine.ts';
 import type { EndpointClass } from './engine/universe.ts';
-import { distance, type EndpointFacts, hasText, type Unmet } from './explain-miss.ts';
+import { ofNamespace } from './explain-index.ts';
+import { costTo, distance, type EndpointFacts, hasText, type Unmet } from './explain-miss.ts';
 import type { Direction, LoweredPolicy, Ports, Rule } from './ir.ts';
 
 export interface Denied {
@@ -35,9 +36,9 @@ interface Candidate {
   readonly cost: number;
   readonly policy: LoweredPolicy;
   readonly rule: Rule;
-  readonly part: 'subject' | 'peer' | 'ports';
-  readonly unmet?: Unmet;
-  readonly more: number;
+  /** False: the policy does not even select the subject. */
+  readonly selects: boolean;
+  readonly portFits: boolean;
 }
 
 /** Before it decided: policies that select the subject, in order, and where to stop. */
@@ -70,11 +71,11 @@ function neighbours(
 ): LoweredPolicy[] {
   const { namespace } = subject.endpoint;
   const selecting = new Set(asked.map(({ policy }) => policy));
-  const found: LoweredPolicy[] = [];
-  for (const { compiled } of engine.layers)
-    for (const one of compiled.policies[direction])
-      if (one !== undefined && one.policy.id.namespace === namespace && !selecting.has(one.policy))
-        found.push(one.policy);
+  const found = engine.layers.flatMap(({ compiled }) =>
+    ofNamespace(compiled.policies[direction], namespace, (one) => one?.policy.id.namespace).flatMap((one) =>
+      one === undefined || selecting.has(one.policy) ? [] : [one.policy],
+    ),
+  );
   return found.length > maxNeighbours ? [] : found;
 }
 
@@ -88,19 +89,12 @@ function candidate(
   selects: boolean,
 ): Candidate | undefined {
   const { subject, other, destination, protocol, port } = denied;
-  const own = selects ? [] : [distance(policy.subject, subject)];
-  if (rule.self !== undefined) own.push(distance(rule.self, subject));
-  const peer = distance(rule.peer, other);
-  const fits = hasPort(resolvePorts(rule.ports, destination), linePoint(protocol, port));
-  const ports = fits ? 0 : portCost(rule.ports, denied);
-  const cost =
-    own.reduce((sum, one) => sum + one.cost, 0) + (own.length > 0 && !selects ? 0.3 : 0) + peer.cost + ports;
-  if (cost >= hopeless) return undefined;
-  const selfUnmet = own.flatMap(({ unmet }) => unmet);
-  const [unmet] = peer.unmet.length > 0 ? peer.unmet : selfUnmet;
-  const more = peer.unmet.length + selfUnmet.length + (fits ? 0 : 1) - 1;
-  const part = peer.unmet.length > 0 ? 'peer' : selfUnmet.length > 0 ? 'subject' : 'ports';
-  return { cost, policy, rule, part, more: Math.max(0, more), ...(unmet === undefined ? {} : { unmet }) };
+  const own =
+    (selects ? 0 : 0.3 + costTo(policy.subject, subject)) +
+    (rule.self === undefined ? 0 : costTo(rule.self, subject));
+  const portFits = hasPort(resolvePorts(rule.ports, destination), linePoint(protocol, port));
+  const cost = own + costTo(rule.peer, other) + (portFits ? 0 : portCost(rule.ports, denied));
+  return cost >= hopeless ? undefined : { cost, policy, rule, selects, portFits };
 }
 
 /** From here on the rule is about something else altogether. */
@@ -124,12 +118,19 @@ function admitsNothing({ direction }: Denied, asked: readonly CompiledPolicy[]):
   const place = placeOf(policy, `spec.${direction}`);
   const text =
     others.length === 0
-      ? `${placeTitle(place)} has no ${direction} rule that admits anything`
-      : `none of the ${others.length + 1} policies has an ${direction} rule that admits anything`;
+      ? `has no ${direction} rule that admits anything`
+      : `has no ${direction} rule that admits anything, nor has any of the ${others.length} others that isolate`;
   return { place, missing: 'nothing-admitted', admits: 'admits nothing', text, more: 0 };
 }
 
-function described(denied: Denied, { policy, rule, part, unmet, more }: Candidate): NearestMiss {
+function described(denied: Denied, { policy, rule, selects, portFits }: Candidate): NearestMiss {
+  const peer = distance(rule.peer, denied.other).unmet;
+  const own = [...(selects ? [] : [policy.subject]), ...(rule.self === undefined ? [] : [rule.self])].flatMap(
+    (expr) => distance(expr, denied.subject).unmet,
+  );
+  const [unmet] = peer.length > 0 ? peer : own;
+  const part = peer.length > 0 ? 'peer' : own.length > 0 ? 'subject' : 'ports';
+  const more = Math.max(0, peer.length + own.length + (portFits ? 0 : 1) - 1);
   const isStandard = policy.id.kind === 'NetworkPolicy';
   if (part === 'ports' || unmet === undefined) {
     const place = placeOf(policy, isStandard ? `${rule.field}.ports` : rule.field);
@@ -171,7 +172,7 @@ function described(denied: Denied, { policy, rule, part, unmet, more }: Candidat
 function partOf({ leaf }: Unmet, { other }: Denied): string {
   if (leaf.is === 'label') return leaf.of === 'namespace' ? '.namespaceSelector' : '.podSelector';
   if (leaf.is !== 'address') return '';
-  const outside = distance({ ...leaf, except: [] }, other).cost > 0;
+  const outside = costTo({ ...leaf, except: [] }, other) > 0;
   return outside ? '.ipBlock' : '.ipBlock.except';
 }
 
@@ -244,9 +245,10 @@ export function servicePortHint(denied: Denied, policies: readonly CompiledPolic
   const services = orElse(engine.world.cluster.services, []).filter(
     ({ namespace, selector }) => namespace === pod.namespace && selects(selector, pod.labels),
   );
+  if (services.length === 0) return undefined;
   for (const { policy } of policies)
     for (const rule of policy[direction]?.rules ?? []) {
-      if (rule.action !== 'allow' || distance(rule.peer, other).cost > 0) continue;
+      if (rule.action !== 'allow' || rule.ports.set.length === 0 || costTo(rule.peer, other) > 0) continue;
       for (const service of services)
         for (const one of service.ports) {
           const target =

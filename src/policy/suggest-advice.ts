@@ -79,6 +79,9 @@ export function adviceOn(
     const other = by === undefined ? undefined : kindThatHelps(by, world.reading.dialect);
     if (layer !== 'network' && kind !== 'istio')
       return `${side} is denied in the layer ${layer}: ${reason.text}; ${kindNames[kind]} does not reach there${layer === 'istio' ? ': try --kind istio' : ', edit its policies'}`;
+    const { dialect } = world.reading;
+    if ((kind === 'calico' || kind === 'cilium') && dialect !== kind)
+      return `${side}: ${reason.text}; the policies are read as ${dialect}, where ${kindNames[kind]} means nothing (--dialect ${kind} reads them so)`;
     if (by === undefined) return `${side}: ${reason.text}, and ${kindNames[kind]} does not change that`;
     const remedy =
       other === undefined || other === kind ? 'edit that rule' : `try --kind ${other}, or edit that rule`;

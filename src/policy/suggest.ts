@@ -16,7 +16,7 @@ import type { PolicyEngine } from './index.ts';
 import type { Direction, PolicyId } from './ir.ts';
 import { adviceOn, placeBefore } from './suggest-advice.ts';
 import { type Comparison, compareEngines, type IsAsked } from './suggest-compare.ts';
-import { chooseLabels } from './suggest-labels.ts';
+import { chooseLabels, type LabelChoice } from './suggest-labels.ts';
 import { manifestOf, type PeerChoice, type Wanted } from './suggest-objects.ts';
 
 export interface SuggestOptions {
@@ -253,14 +253,22 @@ function peerFor(cluster: Cluster, end: FlowEnd): PeerChoice | undefined {
   return addresses.length === 0 ? undefined : { is: 'addresses', addresses };
 }
 
-function reliesOn({ peer, namespace, direction }: Wanted): string[] {
+function reliesOn({ peer, namespace, direction, subject }: Wanted): string[] {
   const side = direction === 'ingress' ? 'source' : 'destination';
-  if (peer.is === 'addresses') return [`the address of the ${side}, as the policy's enforcer sees it`];
-  return peer.namespace === namespace
-    ? []
-    : [
-        `the label kubernetes.io/metadata.name=${peer.namespace} of the ${side}'s namespace, which the API server sets`,
-      ];
+  const all = (choice: LabelChoice, where: string): string[] =>
+    Object.keys(choice.labels).length > 0
+      ? []
+      : [
+          `there being no other pods in namespace ${where}: its pods have no labels to select them by, and pods to come are selected too`,
+        ];
+  if (peer.is === 'addresses')
+    return [...all(subject, namespace), `the address of the ${side}, as the policy's enforcer sees it`];
+  const label = `the label kubernetes.io/metadata.name=${peer.namespace} of the ${side}'s namespace, which the API server sets`;
+  return [
+    ...all(subject, namespace),
+    ...all(peer.labels, peer.namespace),
+    ...(peer.namespace === namespace ? [] : [label]),
+  ];
 }
 
 const shortName = (cluster: Cluster, end: FlowEnd): string =>

@@ -5,6 +5,7 @@ import type {
   ExplainedGroup,
   FlowVerdict,
   LayerExplanation,
+  NearestMiss,
   PolicyAnswer,
   PolicyExplanation,
   PolicyPlace,
@@ -89,22 +90,17 @@ const verdictWord: Readonly<Record<FlowVerdict, string>> = {
 };
 
 function groupLines({ explanation }: ExplainedGroup, where: Where, style: Style): string[] {
-  const { nearest, hints, conditions, layers, verdict } = explanation;
+  const { hints, conditions, layers, verdict } = explanation;
   const lines: string[] = [];
-  if (nearest !== undefined) {
-    const more =
-      nearest.more === 0
-        ? ''
-        : `; ${nearest.more} more of its requirements ${nearest.more === 1 ? 'fails' : 'fail'}`;
-    lines.push(heading(style, 'Nearest rule'));
-    lines.push(
-      ...hang(
-        '  ',
-        `${placeTitle(nearest.place)} ${nearest.text}${more}${located(nearest.place, where)}`,
-        style,
-      ),
-      '',
+  // Of every direction that denies: with one of them mended the other still denies.
+  const missed = layers
+    .filter((layer) => layer.verdict === 'deny')
+    .flatMap(({ ways }) =>
+      ways.flatMap(({ directions }) => directions.flatMap(({ nearest }) => nearest ?? [])),
     );
+  if (missed.length > 0) {
+    lines.push(heading(style, missed.length === 1 ? 'Nearest rule' : 'Nearest rules'));
+    lines.push(...missed.flatMap((nearest) => nearestLines(nearest, where, style)), '');
   }
   if (verdict === 'conditional')
     lines.push(
@@ -127,6 +123,11 @@ function groupLines({ explanation }: ExplainedGroup, where: Where, style: Style)
   lines.push(...layers.flatMap((layer) => layerLines(layer, layers.length > 1, where, style)));
   while (lines[lines.length - 1] === '') lines.pop();
   return lines;
+}
+
+function nearestLines({ place, text, more }: NearestMiss, where: Where, style: Style): string[] {
+  const others = more === 0 ? '' : `; ${more} more of its requirements ${more === 1 ? 'fails' : 'fail'}`;
+  return hang('  ', `${placeTitle(place)} ${text}${others}${located(place, where)}`, style);
 }
 
 const located = (place: PolicyPlace, where: Where): string => {
