@@ -11,6 +11,7 @@ const entries = {
   podpath: 'src/cli/main.ts',
   servers: 'src/lab/servers/main.ts',
   agent: 'src/probe/agent.ts',
+  policy: 'src/library/policy.ts',
 };
 /** Files that run or are read as they are; their names in dist/. */
 const copies = { 'open.py': 'src/lab/servers/open.py', 'demo.tar.gz': 'demo/recording.tar.gz' };

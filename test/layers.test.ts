@@ -94,6 +94,11 @@ const rooms: Readonly<Record<string, Room>> = {
     io: true,
     because: 'a cause to a plan and back; the last room before the command line',
   },
+  library: {
+    imports: [...knowledge, 'parse', 'policy', 'collect'],
+    io: false,
+    because: 'what other programs import: the engine and the ways into it, with no logic of its own',
+  },
   cli: {
     imports: [
       ...knowledge,

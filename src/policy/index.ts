@@ -1,7 +1,4 @@
-/**
- * `podpath/policy`: may this flow pass, which rules decide, what is the whole connectivity. Everything here is a pure function of a
- * Cluster; nothing reads files or the network.
- */
+/** The engine with everything it needs from the cluster: who enforces, and all kinds in order. */
 import type { Cluster } from '../model/cluster.ts';
 import { createEngine, type Engine } from './engine/engine.ts';
 import type { CalicoOptions } from './kinds/calico.ts';
