@@ -11,6 +11,10 @@ import { type Dialect, defaultReading, type PolicyWorld } from '../../../src/pol
 import { kubernetesLayer } from '../../../src/policy/program.ts';
 import { adminObjects } from './admin.ts';
 import { clusterCount, flowText } from './agree.ts';
+import { calicoObjects } from './calico.ts';
+import { ciliumObjects } from './cilium.ts';
+import { istioClusters } from './istio.ts';
+import { linkerdClusters } from './linkerd.ts';
 import { networkPolicyObjects } from './network-policy.ts';
 import { baseObjects, clusterFrom, flowsOf, mergeObjects, type RawObjects } from './world.ts';
 
@@ -163,9 +167,20 @@ it('policies that may not be there, and tiers that pass or deny', () => {
   );
 });
 
-it.each<Dialect>(['kubernetes', 'calico', 'cilium'])('the whole program as %s reads it', (dialect) => {
-  const asked = overClusters(objectsOf(networkPolicyObjects, adminObjects), (raw) =>
-    agreesOnEveryFlow(policyEngine(clusterFrom(raw), { dialect })),
+const everyKind: readonly (readonly [string, Dialect, fc.Arbitrary<RawObjects>])[] = [
+  ['Calico', 'calico', objectsOf(networkPolicyObjects, adminObjects, calicoObjects)],
+  ['Cilium', 'cilium', objectsOf(networkPolicyObjects, ciliumObjects)],
+  ['Istio', 'kubernetes', fc.tuple(istioClusters, networkPolicyObjects).map((all) => mergeObjects(...all))],
+  [
+    'Linkerd',
+    'kubernetes',
+    fc.tuple(linkerdClusters, networkPolicyObjects).map((all) => mergeObjects(...all)),
+  ],
+];
+
+it.each(everyKind)('%s among the others: the explanation gives the verdict', (_, dialect, objects) => {
+  const asked = overClusters(objects, (raw, ipBlockMatchesPods) =>
+    agreesOnEveryFlow(policyEngine(clusterFrom(raw), { dialect, ipBlockMatchesPods })),
   );
   expect(asked).toBeGreaterThan(10_000);
 });
