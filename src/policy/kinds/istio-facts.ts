@@ -1,5 +1,6 @@
 /** Istio's facts about endpoints, as traits that the lowered rules test. */
 import type { Labels, Pod, Service } from '../../model/cluster.ts';
+import { orElse } from '../../model/known.ts';
 import type {
   IstioAuthorizationPolicy,
   IstioDestinationRule,
@@ -13,7 +14,7 @@ import {
   portRange,
   unionPorts,
 } from '../../net/port-set.ts';
-import type { TraitSource } from '../endpoint.ts';
+import type { PolicyEndpoint, TraitSource } from '../endpoint.ts';
 import type { PolicyWorld } from '../options.ts';
 import { type PortKey, peerModes, portKeys } from './istio-mtls.ts';
 import { groupBy, hasAll, neverCreated } from './lookup.ts';
@@ -22,6 +23,8 @@ import { groupBy, hasAll, neverCreated } from './lookup.ts';
 export const traits = {
   sourceSidecar: 'istio/source-sidecar',
   sourceAmbient: 'istio/source-ambient',
+  /** Its namespace's labels say whether it is an ambient pod, and they are not known. */
+  sourceMaybeAmbient: 'istio/source-maybe-ambient',
   atSidecar: 'istio/at-sidecar',
   atAmbient: 'istio/at-ambient',
   atGateway: 'istio/at-gateway',
@@ -49,8 +52,6 @@ export interface KnownProtocols {
 export interface IstioView {
   readonly objects: IstioObjects;
   readonly of: (pod: Pod) => PodFacts;
-  /** `source` of the facts, without the work for the others. */
-  readonly sourceOf: (pod: Pod) => PodFacts['source'];
 }
 
 export interface PodFacts {
@@ -89,9 +90,27 @@ export function istioView(world: PolicyWorld): IstioView | undefined {
       made.set(pod, facts);
       return facts;
     },
-    sourceOf: (pod) => sourceOf(memberKind(pod, spaceOf(pod))),
   };
 }
+
+/** How each pod calls; it needs neither policies nor Services. Without any ztunnel nobody is ambient. */
+export function istioSources(world: PolicyWorld): (pod: Pod) => PodFacts['source'] | 'maybe-ambient' {
+  const { namespaces } = world.cluster;
+  if (namespaces.state === 'known') {
+    const spaces = new Map(namespaces.value.map(({ name, labels }) => [name, labels] as const));
+    return (pod) => sourceOf(memberKind(pod, spaces.get(pod.namespace) ?? {}));
+  }
+  const ambientIsThere = orElse(world.cluster.pods, []).some(
+    ({ labels }) => labels.app === 'ztunnel' || labels[ambientMode] === 'ambient',
+  );
+  return (pod) => {
+    const source = sourceOf(memberKind(pod, {}));
+    const open = source === undefined && ambientIsThere && !pod.hostNetwork && !(ambientMode in pod.labels);
+    return open ? 'maybe-ambient' : source;
+  };
+}
+
+const ambientMode = 'istio.io/dataplane-mode';
 
 const sourceOf = (kind: PodFacts['enforcer']): PodFacts['source'] =>
   kind === undefined || kind === 'ambient' ? kind : 'sidecar';
@@ -106,8 +125,8 @@ function memberKind(pod: Pod, space: Labels): PodFacts['enforcer'] {
     return isGateway ? 'gateway' : pod.hostNetwork ? undefined : 'sidecar';
   }
   if (!pod.hostNetwork && neverCreated(pod) && asksForSidecar(pod, space)) return 'sidecar';
-  const mode = pod.labels['istio.io/dataplane-mode'];
-  const ambient = mode === 'ambient' || (mode !== 'none' && space['istio.io/dataplane-mode'] === 'ambient');
+  const mode = pod.labels[ambientMode];
+  const ambient = mode === 'ambient' || (mode !== 'none' && space[ambientMode] === 'ambient');
   return ambient && !pod.hostNetwork ? 'ambient' : undefined;
 }
 
@@ -240,19 +259,20 @@ export const bypassKey = (set: PortSet): string => set.join();
 
 /** Facts of pods; nothing for nodes and the outside. Without policies only how a pod is part of the mesh is told. */
 export const istioTraits: TraitSource = (world) => {
+  const sources = istioSources(world);
+  const sourceTraits = ({ end }: PolicyEndpoint): readonly string[] =>
+    end.kind === 'pod' ? callsAs[sources(end.pod) ?? 'plain'] : [];
   const view = istioView(world);
-  if (view === undefined) return () => [];
+  if (view === undefined) return sourceTraits;
   const { objects } = view;
   const policies = objects.authorizationPolicies.length + objects.peerAuthentications.length > 0;
   const modes = peerModes(objects.peerAuthentications, world.reading.istioRootNamespace);
   const keys = portKeys(objects.peerAuthentications);
   const targeted = objects.authorizationPolicies.filter(({ targetRefs }) => targetRefs.length > 0);
-  return ({ end }) => {
-    if (end.kind !== 'pod') return [];
-    const source = view.sourceOf(end.pod);
-    if (source === undefined) return [];
-    const found: string[] = [source === 'ambient' ? traits.sourceAmbient : traits.sourceSidecar];
-    if (!policies) return found;
+  return (endpoint) => {
+    const { end } = endpoint;
+    const found = [...sourceTraits(endpoint)];
+    if (!policies || end.kind !== 'pod' || found.length === 0) return found;
     const facts = view.of(end.pod);
     if (facts.enforcer === undefined) return found;
     if (facts.enforcer === 'sidecar') found.push(traits.atSidecar);
@@ -269,6 +289,13 @@ export const istioTraits: TraitSource = (world) => {
       for (const key of keys) found.push(...modeTraits(key, modes(end.pod, key)));
     return found;
   };
+};
+
+const callsAs: Readonly<Record<'sidecar' | 'ambient' | 'maybe-ambient' | 'plain', readonly string[]>> = {
+  sidecar: [traits.sourceSidecar],
+  ambient: [traits.sourceAmbient],
+  'maybe-ambient': [traits.sourceMaybeAmbient],
+  plain: [],
 };
 
 function modeTraits(key: PortKey, found: ReturnType<ReturnType<typeof peerModes>>): readonly string[] {

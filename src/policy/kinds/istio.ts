@@ -19,6 +19,7 @@ import { unknownPolicies } from '../unknown.ts';
 import {
   bypassKey,
   type IstioView,
+  istioSources,
   istioTraits,
   istioView,
   type KnownProtocols,
@@ -248,20 +249,30 @@ function refusals(
  * it was installed for that. Needs `istioTraits`.
  */
 export function ambientRewrites(world: PolicyWorld): readonly PortRewrite[] {
-  const view = istioView(world);
-  if (view === undefined) return [];
-  const pods = orElse(world.cluster.pods, []);
-  if (!pods.some((pod) => view.sourceOf(pod) === 'ambient')) return [];
+  const sourceOf = istioSources(world);
+  const sources = new Set(orElse(world.cluster.pods, []).map(sourceOf));
+  if (!sources.has('ambient') && !sources.has('maybe-ambient')) return [];
   const [sidecar, ambient] = [trait(traits.sourceSidecar), trait(traits.sourceAmbient)];
+  const maybe = trait(traits.sourceMaybeAmbient);
   const ports = wholeProtocol('TCP');
   const to = { protocol: 'TCP', port: 15008 } as const;
   const condition: Condition = {
     code: 'undefined-by-api',
     text: 'between a sidecar and an ambient pod traffic uses HBONE (port 15008) only where sidecars are installed with it',
   };
-  return [
+  const unseen: Condition = {
+    code: 'not-collected',
+    text: 'whether a pod is part of the ambient mesh may be said by its namespace, and namespaces are not known',
+  };
+  const all: readonly PortRewrite[] = [
     { src: ambient, dst: ambient, ports, to },
     { src: sidecar, dst: ambient, ports, to, condition },
     { src: ambient, dst: sidecar, ports, to, condition },
+  ];
+  if (!sources.has('maybe-ambient')) return all;
+  return [
+    ...all,
+    { src: maybe, dst: anyOf([maybe, ambient, sidecar]), ports, to, condition: unseen },
+    { src: anyOf([ambient, sidecar]), dst: maybe, ports, to, condition: unseen },
   ];
 }

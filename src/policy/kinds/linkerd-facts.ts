@@ -1,7 +1,7 @@
 /** Linkerd's facts about endpoints, as traits that the lowered rules test. */
 import type { Labels, Pod } from '../../model/cluster.ts';
 import { type LinkerdDefaultPolicy, linkerdDefaultPolicies } from '../../model/policies/linkerd.ts';
-import { noPorts, type PortSet, portRange, unionPorts } from '../../net/port-set.ts';
+import { noPorts, type PortSet, portRange, subtractPorts, unionPorts } from '../../net/port-set.ts';
 import type { TraitSource } from '../endpoint.ts';
 import type { PolicyWorld } from '../options.ts';
 import { neverCreated } from './lookup.ts';
@@ -14,7 +14,7 @@ export const traits = {
   skips: (key: string) => `linkerd/skips/${key}`,
   byDefault: (policy: LinkerdDefaultPolicy) => `linkerd/default/${policy}`,
   needsIdentity: (key: string) => `linkerd/needs-identity/${key}`,
-  opaque: (key: string) => `linkerd/opaque/${key}`,
+  carried: (key: string) => `linkerd/carried/${key}`,
 } as const;
 
 export interface PodFacts {
@@ -22,7 +22,16 @@ export interface PodFacts {
   readonly skips: PortSet;
   readonly policy: LinkerdDefaultPolicy;
   readonly needsIdentity: PortSet;
+  readonly carried: Carried;
+}
+
+/** How the proxies of other pods carry what they send to the pod. All other ports: as the transport mode says. */
+export interface Carried {
+  readonly key: string;
+  /** Always by the proxy's own port. */
   readonly opaque: PortSet;
+  /** Never: annotated so that the pod's proxy does not take them in (endpoint_translator.go, isSkippedInboundPort). */
+  readonly plain: PortSet;
 }
 
 export const keyOf = (set: PortSet): string => set.join();
@@ -43,15 +52,28 @@ export function linkerdView(world: PolicyWorld): (pod: Pod) => PodFacts | undefi
       const key = `config.linkerd.io/${name}`;
       return pod.annotations[key] ?? spaces.get(pod.namespace)?.[key];
     };
+    // Of a namespace that is not known the annotations may say anything that the pod's do not.
+    const isOpen = (name: string): boolean =>
+      namespaces.state === 'unknown' && pod.annotations[`config.linkerd.io/${name}`] === undefined;
+    const mayHave = (name: string): boolean => isOpen(name) || (setting(name) ?? '').trim() !== '';
     const asked = setting('default-inbound-policy');
+    const plain = portList(setting('skip-inbound-ports') ?? '');
+    const opaque =
+      isOpen('opaque-ports') || isOpen('skip-inbound-ports')
+        ? noPorts
+        : subtractPorts(portList(setting('opaque-ports') ?? '25,587,3306,4444,5432,6379,9300,11211'), plain);
     return {
-      skipsOutbound: (setting('skip-outbound-ports') ?? '').trim() !== '',
+      skipsOutbound: mayHave('skip-outbound-ports'),
       skips: portList(setting('skip-inbound-ports') ?? '4567,4568'),
       policy:
         linkerdDefaultPolicies.find((policy) => policy === asked) ??
         world.reading.linkerdDefaultInboundPolicy,
       needsIdentity: portList(setting('proxy-require-identity-inbound-ports') ?? ''),
-      opaque: portList(setting('opaque-ports') ?? '25,587,3306,4444,5432,6379,9300,11211'),
+      carried: {
+        key: `${keyOf(opaque)}/${keyOf(plain)}`,
+        opaque,
+        plain,
+      },
     };
   };
 }
@@ -77,7 +99,7 @@ export const linkerdTraits: TraitSource = (world) => {
       traits.byDefault(facts.policy),
       ...(facts.skips.length > 0 ? [traits.skips(keyOf(facts.skips))] : []),
       ...(facts.needsIdentity.length > 0 ? [traits.needsIdentity(keyOf(facts.needsIdentity))] : []),
-      traits.opaque(keyOf(facts.opaque)),
+      traits.carried(facts.carried.key),
     ];
   };
 };

@@ -13,6 +13,7 @@ import {
   type PortSet,
   portRange,
   subtractPorts,
+  unionPorts,
   wholeProtocol,
 } from '../../net/port-set.ts';
 import { selectorExpr } from '../expr.ts';
@@ -321,10 +322,10 @@ export function linkerdRewrites(world: PolicyWorld): readonly PortRewrite[] {
     code: 'undefined-by-api',
     text: 'between Linkerd proxies traffic uses port 4143 where the transport mode is transport-header',
   };
-  return [...new Map(proxied.map(({ opaque }) => [keyOf(opaque), opaque] as const))].flatMap(
-    ([key, opaque]): PortRewrite[] => {
-      const dst = trait(traits.opaque(key));
-      const rest = { src, dst, ports: subtractPorts(tcp, opaque), to, condition };
+  return [...new Map(proxied.map(({ carried }) => [carried.key, carried] as const))].flatMap(
+    ([key, { opaque, plain }]): PortRewrite[] => {
+      const dst = trait(traits.carried(key));
+      const rest = { src, dst, ports: subtractPorts(tcp, unionPorts(opaque, plain)), to, condition };
       return opaque.length === 0
         ? [rest]
         : [

@@ -13,7 +13,7 @@ import { adminOutcome, exempt } from './admin.ts';
 import { podLabels, ruleMatches, selectorMatches } from './calico-match.ts';
 import { type DirectedFlow, directed, either, type Outcome } from './contract.ts';
 import { allOf, ownNetworkPod, type Tri } from './match.ts';
-import { networkPolicyOutcome } from './network-policy.ts';
+import { networkPolicyAdmits } from './network-policy.ts';
 
 export interface CalicoReferenceOptions {
   /** Staged policies as if they were enforced. */
@@ -237,15 +237,8 @@ function kubernetesSteps(alone: PolicyWorld, at: DirectedFlow): Said {
         { action: 'Deny', matches: 'maybe' },
       ],
     };
-  const outcome = networkPolicyOutcome(alone, at);
-  if (outcome === 'none') return { selected: 'no', said: [] };
-  const hasPorts = !at.flow.protocol.startsWith('ICMP');
-  const matches: Tri =
-    outcome === 'allow'
-      ? 'yes'
-      : outcome === 'conditional' && (hasPorts || alone.cluster.namespaces.state === 'unknown')
-        ? 'maybe'
-        : 'no';
+  const matches = networkPolicyAdmits(alone, at);
+  if (matches === 'none') return { selected: 'no', said: [] };
   return { selected: 'yes', said: [{ action: 'Allow', matches }] };
 }
 

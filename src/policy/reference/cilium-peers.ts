@@ -93,15 +93,21 @@ function isApiServer(world: PolicyWorld, end: FlowEnd): Match {
   return certain(endpoint.addresses.some((own) => known.some((address) => sameAddress(own, address))));
 }
 
-/** Where nobody knows whether the endpoint is the API server, both readings are asked. */
+/**
+ * Where nobody knows whether the endpoint is the API server, both readings are asked. `nodeSource`: where the labels of its node come
+ * from in `labels`; of a node that was not collected any may be there.
+ */
 function matchesLabels(
   world: PolicyWorld,
   selector: CiliumSelector,
   end: FlowEnd,
   labels: readonly SourcedLabel[],
+  nodeSource: string,
 ): Match {
+  const isNode = end.kind === 'pod' && end.pod.hostNetwork;
+  const unseen = isNode && world.cluster.nodes.state === 'unknown' ? nodeSource : undefined;
   const ask = (own: readonly SourcedLabel[]): Match =>
-    everyMatch(selector.map((requirement) => fulfils(world, requirement, end, own)));
+    everyMatch(selector.map((requirement) => fulfils(world, requirement, end, own, unseen)));
   const asServer = (): Match => ask([...labels, reserved('kube-apiserver')]);
   switch (isApiServer(world, end)) {
     case 'no':
@@ -120,6 +126,7 @@ function fulfils(
   { source, key, operator, values }: CiliumRequirement,
   end: FlowEnd,
   labels: readonly SourcedLabel[],
+  unseen: string | undefined,
 ): Match {
   // EndpointSelector.Matches: the label reserved:all is everybody.
   if (source === 'reserved' && key === 'all' && operator === 'In') return 'yes';
@@ -127,6 +134,7 @@ function fulfils(
   const ofPods = source === 'any' || source === 'k8s';
   if (found.length === 0 && ofPods && key.startsWith(namespaceLabels) && !knowsNamespace(world, end))
     return 'maybe';
+  if (found.length === 0 && unseen !== undefined && (source === 'any' || source === unseen)) return 'maybe';
   switch (operator) {
     case 'In':
       return certain(found.some(({ value }) => values.includes(value)));
@@ -144,7 +152,7 @@ const knowsNamespace = ({ cluster }: PolicyWorld, end: FlowEnd): boolean =>
   endpointOf(end).kind !== 'pod' || cluster.namespaces.state === 'known';
 
 export const matchesPeerSelector = (world: PolicyWorld, selector: CiliumSelector, end: FlowEnd): Match =>
-  matchesLabels(world, selector, end, identityLabels(world, end));
+  matchesLabels(world, selector, end, identityLabels(world, end), 'node');
 
 /** `endpointSelector`: pods with a network of their own. */
 export const selectsEndpoint = (world: PolicyWorld, selector: CiliumSelector, end: FlowEnd): Match =>
@@ -154,7 +162,7 @@ export const selectsEndpoint = (world: PolicyWorld, selector: CiliumSelector, en
 export function selectsNode(world: PolicyWorld, selector: CiliumSelector, end: FlowEnd): Match {
   const { kind, node } = endpointOf(end);
   if (kind !== 'node' && kind !== 'host-pod') return 'no';
-  return matchesLabels(world, selector, end, [reserved('host'), ...nodeLabels(world, node, 'k8s')]);
+  return matchesLabels(world, selector, end, [reserved('host'), ...nodeLabels(world, node, 'k8s')], 'k8s');
 }
 
 export function matchesPeer(world: PolicyWorld, peer: CiliumPeer, end: FlowEnd): Match {

@@ -38,7 +38,7 @@ export function linkerdOutcome(world: PolicyWorld, flow: PolicyFlow): Outcome {
 }
 
 /** A manifest that no API server has seen yet gets its proxy on creation, where it or its namespace asks for it. */
-function hasProxy(world: PolicyWorld, pod: Pod): boolean {
+export function hasProxy(world: PolicyWorld, pod: Pod): boolean {
   if (pod.containers.some(({ name }) => name === 'linkerd-proxy')) return true;
   if (pod.origin === undefined || pod.node !== '' || pod.addresses.length > 0) return false;
   const space = orElse(world.cluster.namespaces, []).find((one) => one.name === pod.namespace);
@@ -61,7 +61,7 @@ function annotation(world: PolicyWorld, pod: Pod, name: string): string | undefi
 }
 
 /** `80,443,8000-8010` */
-function isListed(text: string, port: number): boolean {
+export function isListed(text: string, port: number): boolean {
   return text.split(',').some((part) => {
     const [from, to] = part.split('-').map((end) => (end.trim() === '' ? Number.NaN : Number(end.trim())));
     return from !== undefined && port >= from && port <= (to ?? from);

@@ -9,10 +9,20 @@ import { addressesOf, allOf, anyOf, namespaceMatches, ownNetworkPod, type Tri, t
 
 /** `none`: no policy selects the pod for the direction, and others may decide. Exempt traffic is the caller's to know. */
 export function networkPolicyOutcome(world: PolicyWorld, at: DirectedFlow): 'none' | Outcome {
+  const admitted = networkPolicyAdmits(world, at);
+  if (admitted === 'none') return 'none';
+  if (admitted === 'yes') return 'allow';
+  // Rules are defined "for layer 4 connections (TCP, UDP, and optionally SCTP)"; for the rest "the behavior may vary".
+  if (admitted === 'maybe' || !hasPorts(at.flow)) return 'conditional';
+  return 'deny';
+}
+
+/** Whether a rule of the policies that isolate the pod for the direction admits the flow; `none`: nothing isolates it. */
+export function networkPolicyAdmits(world: PolicyWorld, at: DirectedFlow): 'none' | Tri {
   const pod = ownNetworkPod(at.subject);
   if (pod === undefined) return 'none';
   const policies = world.cluster.networkPolicies;
-  if (policies.state === 'unknown') return 'conditional';
+  if (policies.state === 'unknown') return 'maybe';
   // A policy's selector never crosses its namespace.
   const isolating = policies.value.filter(
     (policy) =>
@@ -22,15 +32,11 @@ export function networkPolicyOutcome(world: PolicyWorld, at: DirectedFlow): 'non
   );
   if (isolating.length === 0) return 'none';
   // "Network policies do not conflict; they are additive": one rule that admits the flow is enough.
-  const admitted = anyOf(
+  return anyOf(
     isolating.flatMap((policy) =>
       (policy[at.direction] ?? []).map((rule) => admits(world, at, policy, rule)),
     ),
   );
-  if (admitted === 'yes') return 'allow';
-  // Rules are defined "for layer 4 connections (TCP, UDP, and optionally SCTP)"; for the rest "the behavior may vary".
-  if (admitted === 'maybe' || !hasPorts(at.flow)) return 'conditional';
-  return 'deny';
 }
 
 const hasPorts = ({ protocol }: PolicyFlow): boolean =>

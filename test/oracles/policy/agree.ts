@@ -54,8 +54,17 @@ export function compare(
 export const clusterCount = (ordinary = 200): number => Number(process.env.PODPATH_POLICY_CASES ?? ordinary);
 
 /** Throws with the seed and the smallest cluster on which the two differ. Gives the number of flows that were asked. */
-export function agree(
+export const agree = (
   objects: fc.Arbitrary<RawObjects>,
+  readings: fc.Arbitrary<PolicyReading>,
+  contest: Contest,
+  numRuns: number = clusterCount(),
+): number => agreeOn(objects, clusterFrom, readings, contest, numRuns);
+
+/** As `agree`, on clusters that are made otherwise from what was drawn. */
+export function agreeOn<T>(
+  draws: fc.Arbitrary<T>,
+  clusterOf: (drawn: T) => Cluster,
   readings: fc.Arbitrary<PolicyReading>,
   contest: Contest,
   numRuns: number = clusterCount(),
@@ -63,9 +72,8 @@ export function agree(
   let asked = 0;
   const seed = process.env.PODPATH_POLICY_SEED;
   fc.assert(
-    fc.property(objects, readings, (raw, reading) => {
-      const cluster: Cluster = clusterFrom(raw);
-      const result = compare({ cluster, reading }, contest);
+    fc.property(draws, readings, (drawn, reading) => {
+      const result = compare({ cluster: clusterOf(drawn), reading }, contest);
       asked += result.asked;
       if (result.disagreements.length > 0)
         throw new Error(

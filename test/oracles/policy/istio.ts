@@ -318,7 +318,7 @@ const spaceKinds: readonly Readonly<Record<string, string>>[] = [
   },
 ];
 
-const meshed = (base: RawObjects): fc.Arbitrary<RawObjects> =>
+export const istioMeshed = (base: RawObjects): fc.Arbitrary<RawObjects> =>
   fc
     .record({
       pods: fc.oneof(
@@ -342,5 +342,5 @@ const meshed = (base: RawObjects): fc.Arbitrary<RawObjects> =>
 
 /** Whole clusters: the pods of `baseObjects`, some of them in the mesh, and policies for it. */
 export const istioClusters: fc.Arbitrary<RawObjects> = fc
-  .tuple(baseObjects.chain(meshed), istioObjects)
+  .tuple(baseObjects.chain(istioMeshed), istioObjects)
   .map((parts) => mergeObjects(...parts));

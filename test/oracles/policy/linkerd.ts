@@ -224,7 +224,7 @@ function withProxy(raw: JsonObject): JsonObject {
   return { ...raw, spec: { ...spec, containers: [...spec.containers, { name: 'linkerd-proxy' }] } };
 }
 
-const meshed = (base: RawObjects): fc.Arbitrary<RawObjects> =>
+export const linkerdMeshed = (base: RawObjects): fc.Arbitrary<RawObjects> =>
   fc
     .record({
       pods: fc.array(fc.tuple(fc.constantFrom(true, true, true, false), settings), { minLength: 6, maxLength: 6 }),
@@ -241,7 +241,7 @@ const meshed = (base: RawObjects): fc.Arbitrary<RawObjects> =>
 
 /** Whole clusters: the pods of `baseObjects`, some of them in the mesh, and policies for it. */
 export const linkerdClusters: fc.Arbitrary<RawObjects> = fc
-  .tuple(baseObjects.chain(meshed), linkerdObjects)
+  .tuple(baseObjects.chain(linkerdMeshed), linkerdObjects)
   .map((parts) => mergeObjects(...parts));
 
 export const linkerdDefaults = fc.constantFrom(...defaults);
