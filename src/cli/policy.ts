@@ -2,11 +2,12 @@
 import type { Command } from 'commander';
 import * as diff from './policy-diff.ts';
 import * as explain from './policy-explain.ts';
+import * as lint from './policy-lint.ts';
 import * as list from './policy-list.ts';
 import * as suggest from './policy-suggest.ts';
 
 /** In the order of the help. */
-const subcommands: readonly { register(parent: Command): void }[] = [list, diff, explain, suggest];
+const subcommands: readonly { register(parent: Command): void }[] = [list, diff, lint, explain, suggest];
 
 export function register(program: Command): void {
   const policy = program

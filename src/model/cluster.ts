@@ -199,6 +199,8 @@ export interface NetworkPolicy {
   /** policyTypes with its default applied: Ingress always unless given; Egress only if given or egress rules exist. */
   readonly ingress?: readonly PolicyRule[];
   readonly egress?: readonly PolicyRule[];
+  /** Directions that have rules and that policyTypes leaves out: the rules have no effect. */
+  readonly ignored?: readonly ('ingress' | 'egress')[];
   /** Invalid parts (empty peer, ipBlock beside a selector, except outside cidr ...) by field path; they match nothing. */
   readonly problems: readonly PolicyProblem[];
   readonly origin?: ObjectOrigin;

@@ -43,6 +43,12 @@ export function readNetworkPolicy(item: JsonObject): NetworkPolicy {
   };
   if (ingress) policy.ingress = readRules(spec.ingress, 'spec.ingress', 'from', problems);
   if (egress) policy.egress = readRules(spec.egress, 'spec.egress', 'to', problems);
+  const given = { ingress, egress };
+  const ignored = (['ingress', 'egress'] as const).filter((direction) => {
+    const rules = spec[direction];
+    return !given[direction] && Array.isArray(rules) && rules.length > 0;
+  });
+  if (ignored.length > 0) policy.ignored = ignored;
   return policy;
 }
 

@@ -141,8 +141,9 @@ export function rulesFor(
   return out;
 }
 
-function makeRow(
-  { universe, intern, decide }: Ground,
+/** Of one subject that these policies select. */
+export function makeRow(
+  { universe, intern, decide }: Pick<Ground, 'universe' | 'intern' | 'decide'>,
   policies: readonly CompiledPolicy[],
   subject: number,
 ): Row {
