@@ -105,7 +105,7 @@ export function decideSpot(spot: Spot, hitsOf: HitsOf): Decision {
     const fates = asked.map((hit): readonly [Hit, Fate] => [hit, act(t, hit)]);
     const certain = fates.filter(([hit]) => hit.condition === undefined);
     // Conditions first: where a certain rule of the same rank follows, they say why the two may differ.
-    let sum = certain.length > 0 ? together(certain.map(([, fate]) => fate)) : from(t, s + 1);
+    let sum = certain.length > 0 ? together(certain.map(([, fate]) => fate)) : from(t, nextStep(steps, s));
     for (const [{ condition }, fate] of fates)
       if (condition !== undefined) sum = eitherFate(fate, sum, condition);
     return sum;
@@ -165,12 +165,21 @@ function stepsOf(hits: readonly Hit[]): Step[] {
   return steps;
 }
 
-/** Of each policy the rules up to the first that certainly matches. */
+/** Where to go on if the step does not count. A policy that may not be there counts as a whole: none of its other rules is asked then. */
+function nextStep(steps: readonly Step[], s: number): number {
+  const [only, ...others] = steps[s] as Step;
+  if (only === undefined || others.length > 0 || only.rule.condition !== undefined) return s + 1;
+  let next = s + 1;
+  while (steps[next]?.every(({ policy }) => policy === only.policy)) next++;
+  return next;
+}
+
+/** Of each policy the rules up to the first that matches whenever the policy is there. */
 function firstOfEach(step: Step): Hit[] {
   const settled = new Set<number>();
-  return step.filter(({ policy, condition }) => {
+  return step.filter(({ policy, rule }) => {
     if (settled.has(policy.rank)) return false;
-    if (condition === undefined) settled.add(policy.rank);
+    if (rule.condition === undefined) settled.add(policy.rank);
     return true;
   });
 }

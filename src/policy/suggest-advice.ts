@@ -8,7 +8,7 @@ import { endText } from './explain.ts';
 import type { PolicyEngine } from './index.ts';
 import type { Wanted } from './suggest-objects.ts';
 
-type Placement = Pick<Wanted, 'rank' | 'tier' | 'adminApi'>;
+type Placement = Pick<Wanted, 'rank' | 'tier' | 'pinPods' | 'adminApi'>;
 
 /** The rule that decides now, or the first that isolates. */
 function decisive({ reason, decidedBy }: DirectionExplanation): PolicyPlace | undefined {
@@ -47,6 +47,7 @@ export function placeBefore(
     const order = found?.order;
     return {
       adminApi,
+      pinPods: (orElse(cluster.calico, undefined)?.networkSets ?? []).length > 0,
       ...(tier === undefined ? {} : { tier }),
       ...(order === undefined ? {} : { rank: Number.isFinite(order) ? order - 1 : 1000 }),
     };

@@ -29,6 +29,8 @@ export interface Wanted {
   readonly rank?: number;
   /** Calico. */
   readonly tier?: string;
+  /** Calico: something that is no pod has labels too. */
+  readonly pinPods?: boolean;
   /** The API of admin policies that the cluster uses. */
   readonly adminApi: 'v1alpha1' | 'v1alpha2';
 }
@@ -155,13 +157,16 @@ const calicoSelector = ({ labels, absent }: LabelChoice): string => {
   return parts.length === 0 ? 'all()' : parts.join(' && ');
 };
 
+/** Calico labels every pod with it; a NetworkSet's addresses have it not, and a selector matches both. */
+const podsOnly = "projectcalico.org/orchestrator == 'k8s'";
+
 function calicoPolicy(wanted: Wanted): Manifest {
   const { direction, namespace, subject, peer, protocol, port, rank, tier = 'default' } = wanted;
   const entity =
     peer.is === 'addresses'
       ? { nets: peer.addresses.map(hostPrefix) }
       : {
-          selector: calicoSelector(peer.labels),
+          selector: `${calicoSelector(peer.labels)}${wanted.pinPods === true ? ` && ${podsOnly}` : ''}`,
           ...(peer.namespace === namespace
             ? {}
             : { namespaceSelector: `${namespaceName} == '${peer.namespace}'` }),
@@ -225,7 +230,7 @@ function istioPolicy(wanted: Wanted): Made {
       kind: 'AuthorizationPolicy',
       metadata: metadata(wanted),
       spec: {
-        selector: { matchLabels: subject.labels },
+        ...(Object.keys(subject.labels).length === 0 ? {} : { selector: { matchLabels: subject.labels } }),
         action: 'ALLOW',
         rules: [{ from: [{ source }], to: [{ operation: { ports: [String(port)] } }] }],
       },

@@ -59,7 +59,7 @@ it('NetworkPolicy: the explanation gives the verdict', () => {
     agreesOnEveryFlow(policyEngine(clusterFrom(raw), { ipBlockMatchesPods })),
   );
   expect(asked).toBeGreaterThan(10_000);
-});
+}, 600_000);
 
 it('admin tiers: equal priorities, pass and conditions too', () => {
   const asked = overClusters(objectsOf(networkPolicyObjects, adminObjects), (raw, ipBlockMatchesPods) => {
@@ -67,7 +67,7 @@ it('admin tiers: equal priorities, pass and conditions too', () => {
     return agreesOnEveryFlow(createEngine(world, withAdmin(world)));
   });
   expect(asked).toBeGreaterThan(10_000);
-});
+}, 600_000);
 
 function withAdmin(world: PolicyWorld): PolicyProgram {
   const layer = kubernetesLayer(world);
@@ -114,7 +114,7 @@ it('rewritten ports, certain or not: the layer is asked under the port that arri
     { numRuns: clusterCount(25) },
   );
   expect(asked.count).toBeGreaterThan(5_000);
-});
+}, 600_000);
 
 it('policies that may not be there, and tiers that pass or deny', () => {
   const flags = fc.array(fc.record({ unsure: fc.boolean() }), { minLength: 3, maxLength: 3 });
@@ -178,9 +178,13 @@ const everyKind: readonly (readonly [string, Dialect, fc.Arbitrary<RawObjects>])
   ],
 ];
 
-it.each(everyKind)('%s among the others: the explanation gives the verdict', (_, dialect, objects) => {
-  const asked = overClusters(objects, (raw, ipBlockMatchesPods) =>
-    agreesOnEveryFlow(policyEngine(clusterFrom(raw), { dialect, ipBlockMatchesPods })),
-  );
-  expect(asked).toBeGreaterThan(10_000);
-});
+it.each(everyKind)(
+  '%s among the others: the explanation gives the verdict',
+  (_, dialect, objects) => {
+    const asked = overClusters(objects, (raw, ipBlockMatchesPods) =>
+      agreesOnEveryFlow(policyEngine(clusterFrom(raw), { dialect, ipBlockMatchesPods })),
+    );
+    expect(asked).toBeGreaterThan(10_000);
+  },
+  600_000,
+);
