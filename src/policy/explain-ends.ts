@@ -74,7 +74,7 @@ export function askedPolicyFlows(cluster: Cluster, question: PolicyQuestion): As
       why: 'both ends are the same pods',
       todo: 'name two different pods',
     });
-  const port = question.port ?? (protocol.startsWith('ICMP') ? undefined : targets[0]?.port);
+  const port = protocol.startsWith('ICMP') ? undefined : (question.port ?? targets[0]?.port);
   const shown = target.title.includes(':') ? `[${target.title}]` : target.title;
   return {
     src: source.title,
