@@ -102,7 +102,8 @@ function elsewhere(context: LintContext, { namespaceSelector, podSelector, field
  * Rules of the network's other kinds, as a whole; one may have been lowered to several. Whom a mesh's rule means depends on identities
  * too, so that nobody today says little.
  */
-function others({ engine, lowered }: LintContext): Found[] {
+function others(context: LintContext): Found[] {
+  const { engine, lowered } = context;
   return lowered.flatMap(({ layer, policy }) => {
     if (policy.id.kind === 'NetworkPolicy' || layer !== 'network') return [];
     return directions.flatMap((direction) => {
@@ -119,9 +120,9 @@ function others({ engine, lowered }: LintContext): Found[] {
       return [...fields].map((field) =>
         foundIn(
           policy,
-          'warning',
+          nobody(context, ''),
           field,
-          'matches nobody: no pod or address is what the rule wants',
+          `matches nobody: no pod or address${among(context)} is what the rule wants`,
           'correct the selectors of the rule',
         ),
       );

@@ -7,6 +7,7 @@ import {
   type Found,
   found,
   foundIn,
+  type LintContext,
   listText,
   nobody,
   podText,
@@ -54,7 +55,8 @@ export const subjectMatchesNothing = defineRule({
 });
 
 /** Policies of the other kinds: one object may have become several, of which some select nobody. */
-function others({ engine, lowered }: Parameters<typeof subjectMatchesNothing.run>[0]): Found[] {
+function others(context: LintContext): Found[] {
+  const { engine, lowered } = context;
   const selected = new Map<string, boolean>();
   const key = ({ id }: (typeof lowered)[number]['policy']) =>
     JSON.stringify([id.kind, id.namespace, id.name]);
@@ -72,9 +74,9 @@ function others({ engine, lowered }: Parameters<typeof subjectMatchesNothing.run
     return [
       foundIn(
         policy,
-        'warning',
+        nobody(context, ''),
         '',
-        'selects nobody: no pod has what its selectors want',
+        `selects nobody: no pod${among(context)} has what its selectors want`,
         'correct the selectors, or delete the policy',
       ),
     ];
