@@ -92,20 +92,21 @@ export function decideSpot(spot: Spot, hitsOf: HitsOf): Decision {
     const known = starts.get(t);
     if (known !== undefined) return known;
     const fate: Fate =
-      t < plans.length ? from(t, 0) : { can: [lowered.finally], conditions: [], by: { is: 'layer-end' } };
+      t < plans.length ? from(t, 0, []) : { can: [lowered.finally], conditions: [], by: { is: 'layer-end' } };
     starts.set(t, fate);
     return fate;
   };
-  const from = (t: number, s: number): Fate => {
+  const from = (t: number, s: number, absent: readonly CompiledPolicy[]): Fate => {
     const { steps } = plans[t] as (typeof plans)[number];
     const step = steps[s];
-    if (step === undefined) return atEnd(t);
+    if (step === undefined) return atEnd(t, absent);
     const asked = step.length === 1 ? step : firstOfEach(step);
     for (const hit of asked) askedHits.add(hit);
     const fates = asked.map((hit): readonly [Hit, Fate] => [hit, act(t, hit)]);
     const certain = fates.filter(([hit]) => hit.condition === undefined);
     // Conditions first: where a certain rule of the same rank follows, they say why the two may differ.
-    let sum = certain.length > 0 ? together(certain.map(([, fate]) => fate)) : from(t, nextStep(steps, s));
+    let sum =
+      certain.length > 0 ? together(certain.map(([, fate]) => fate)) : from(t, ...nextStep(steps, s, absent));
     for (const [{ condition }, fate] of fates)
       if (condition !== undefined) sum = eitherFate(fate, sum, condition);
     return sum;
@@ -114,9 +115,13 @@ export function decideSpot(spot: Spot, hitsOf: HitsOf): Decision {
     hit.rule.action === 'pass'
       ? enter(t + 1)
       : { can: [hit.rule.action], conditions: [], by: { is: 'rule', hit } };
-  const atEnd = (t: number): Fate => {
+  const atEnd = (t: number, absent: readonly CompiledPolicy[]): Fate => {
     ended.add(t);
-    const { tier, isolates } = plans[t] as (typeof plans)[number];
+    const { tier, own } = plans[t] as (typeof plans)[number];
+    const isolates = isolation(
+      tier,
+      own.filter((policy) => !absent.includes(policy)),
+    );
     if (isolates === 'no') return enter(t + 1);
     const { unspecified } = tier;
     const by: Decider = { is: 'tier-end', tier: t };
@@ -165,13 +170,20 @@ function stepsOf(hits: readonly Hit[]): Step[] {
   return steps;
 }
 
-/** Where to go on if the step does not count. A policy that may not be there counts as a whole: none of its other rules is asked then. */
-function nextStep(steps: readonly Step[], s: number): number {
+/**
+ * Where to go on if the step does not count, and without which policies. One that may not be there counts as a whole: none of its other
+ * rules is asked then, and it isolates nobody.
+ */
+function nextStep(
+  steps: readonly Step[],
+  s: number,
+  absent: readonly CompiledPolicy[],
+): readonly [s: number, absent: readonly CompiledPolicy[]] {
   const [only, ...others] = steps[s] as Step;
-  if (only === undefined || others.length > 0 || only.rule.condition !== undefined) return s + 1;
+  if (only === undefined || others.length > 0 || only.rule.condition !== undefined) return [s + 1, absent];
   let next = s + 1;
   while (steps[next]?.every(({ policy }) => policy === only.policy)) next++;
-  return next;
+  return [next, [...absent, only.policy]];
 }
 
 /** Of each policy the rules up to the first that matches whenever the policy is there. */
@@ -192,7 +204,7 @@ const sameRank: Condition = {
 const together = (fates: readonly Fate[]): Fate => fates.reduce((a, b) => eitherFate(a, b, sameRank));
 
 /** Two fates of which nobody knows which one holds. A condition is a reason only where the two differ for sure. */
-export function eitherFate(a: Fate, b: Fate, condition: Condition): Fate {
+function eitherFate(a: Fate, b: Fate, condition: Condition): Fate {
   const can = (['allow', 'deny'] as const).filter((one) => a.can.includes(one) || b.can.includes(one));
   if (can.length === 1) return { can, conditions: [], by: b.by };
   const certain = a.can.length === 1 && b.can.length === 1;
@@ -203,6 +215,6 @@ export function eitherFate(a: Fate, b: Fate, condition: Condition): Fate {
   };
 }
 
-export const distinct = (conditions: readonly Condition[]): Condition[] => [
+const distinct = (conditions: readonly Condition[]): Condition[] => [
   ...new Map(conditions.map((one) => [`${one.code} ${one.text}`, one])).values(),
 ];

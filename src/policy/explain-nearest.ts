@@ -49,7 +49,9 @@ export function nearestMiss(
 ): NearestMiss | undefined {
   let best: Candidate | undefined;
   const consider = (policy: LoweredPolicy, rule: Rule, selects: boolean) => {
-    const found = rule.action === 'allow' ? candidate(denied, policy, rule, selects) : undefined;
+    // A rule without a field stands in no object: nobody wrote it, and nobody can change it.
+    const written = rule.action === 'allow' && rule.field !== '';
+    const found = written ? candidate(denied, policy, rule, selects) : undefined;
     if (found !== undefined && (best === undefined || found.cost < best.cost)) best = found;
   };
   search: for (const { policy } of asked)
@@ -141,7 +143,7 @@ function described(denied: Denied, { policy, rule, selects, portFits }: Candidat
     return {
       place,
       missing: hasOtherProtocol(rule.ports, denied) ? 'protocol' : 'port',
-      admits: `admits port ${wants} only`,
+      admits: `admits ${/^(every|no) /.test(wants) ? '' : 'port '}${wants} only`,
       text: `${place.field ?? ''} allows ${wants}, ${named ?? uses}`,
       more,
     };
@@ -163,7 +165,7 @@ function described(denied: Denied, { policy, rule, selects, portFits }: Candidat
     place,
     missing: missingOf(unmet),
     admits: admitsText(unmet),
-    text: `${field} ${fieldText(unmet, denied)}`,
+    text: `${field} ${fieldText(unmet, denied, isStandard)}`,
     more,
   };
 }
@@ -176,10 +178,10 @@ function partOf({ leaf }: Unmet, { other }: Denied): string {
   return outside ? '.ipBlock' : '.ipBlock.except';
 }
 
-function fieldText(unmet: Unmet, { other }: Denied): string {
+function fieldText(unmet: Unmet, { other }: Denied, isStandard: boolean): string {
   const has = hasText(unmet, other);
   // A peer without namespaceSelector means the policy's own namespace; people often think that it means all.
-  if (unmet.leaf.is === 'namespace' && !unmet.excluded)
+  if (isStandard && unmet.leaf.is === 'namespace' && !unmet.excluded)
     return `has no namespaceSelector, so it admits pods of ${unmet.leaf.names.join(', ')} only, and ${has}`;
   return `wants ${unmet.wants}, ${has}`;
 }
@@ -212,7 +214,7 @@ function admitsText({ leaf, wants }: Unmet): string {
 const nameLabel = 'kubernetes.io/metadata.name';
 
 /** `80/TCP, http/TCP`, `every port of UDP`. */
-export function portsText({ set, named, not }: Ports): string {
+function portsText({ set, named, not }: Ports): string {
   const numbers = lineProtocols.flatMap((protocol) => {
     const ranges = portsOf(set, protocol);
     if (ranges === 'all') return [`every ${protocol} port`];

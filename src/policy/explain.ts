@@ -207,10 +207,10 @@ function explainDirection(
   };
 }
 
-export const verdictOf = ({ can }: Fate): FlowVerdict =>
+const verdictOf = ({ can }: Fate): FlowVerdict =>
   can.length === 1 ? (can[0] as 'allow' | 'deny') : 'conditional';
 
-export function factsOf({ universe }: Engine, end: FlowEnd, id: number): EndpointFacts {
+function factsOf({ universe }: Engine, end: FlowEnd, id: number): EndpointFacts {
   const title =
     end.kind === 'pod' ? `pod ${endText(end)}` : end.kind === 'node' ? `node ${end.node.name}` : endText(end);
   return {
@@ -281,7 +281,8 @@ function tierOf({ tiers, asked }: Decision, t: number, { layer, direction }: Spo
         place: placeOf(policy),
         isolates: compiled.isolates,
         ...(policy.condition === undefined ? {} : { condition: policy.condition.text }),
-        rules: policy[direction]?.rules.length ?? 0,
+        // Some rules are lowered to several.
+        rules: new Set(policy[direction]?.rules.map(({ field }) => field)).size,
         matches: hits
           .filter((hit) => hit.policy === compiled)
           .map((hit) => ({

@@ -68,7 +68,7 @@ function groupJson({ sources, destinations, explanation }: ExplainedGroup, lineO
   };
 }
 
-export function placeJson(place: PolicyPlace, lineOf: LineOf): PlaceJson {
+function placeJson(place: PolicyPlace, lineOf: LineOf): PlaceJson {
   const { origin: _, ...own } = place;
   return { ...own, ...lineOf(place) };
 }
