@@ -24,7 +24,8 @@ type Step = readonly ActiveRule[];
 interface Plan {
   readonly layer: Layer;
   readonly steps: readonly (readonly Step[])[];
-  readonly ends: readonly TierEnd[];
+  /** By tier. */
+  readonly isolating: readonly (readonly CompiledPolicy[])[];
 }
 
 /** What awaits a flow at the end of a tier. */
@@ -76,19 +77,16 @@ function decideCell(layer: Layer, policies: readonly CompiledPolicy[], active: r
   const plan: Plan = {
     layer,
     steps: layer.tiers.map((_, t) => stepsOf(active.filter(({ policy }) => policy.tier === t))),
-    ends: layer.tiers.map((tier, t) =>
-      tierEnd(
-        tier.otherwise,
-        policies.filter((policy) => policy.tier === t),
-      ),
+    isolating: layer.tiers.map(({ otherwise }, t) =>
+      otherwise === 'pass' ? [] : policies.filter((policy) => policy.tier === t && policy.isolates),
     ),
   };
   return cellOf(run(plan, 0, 0, everyPort));
 }
 
-function tierEnd(otherwise: 'deny' | 'pass', policies: readonly CompiledPolicy[]): TierEnd {
-  if (otherwise === 'pass') return { isolated: false };
-  const isolating = policies.filter(({ isolates }) => isolates);
+/** `absent`: policies that are taken not to be there. */
+function tierEnd(policies: readonly CompiledPolicy[], absent: readonly CompiledPolicy[]): TierEnd {
+  const isolating = absent.length === 0 ? policies : policies.filter((policy) => !absent.includes(policy));
   if (isolating.some(({ policy }) => policy.condition === undefined)) return { isolated: true };
   const perhaps = isolating[0]?.policy.condition;
   return { isolated: false, ...(perhaps === undefined ? {} : { perhaps }) };
@@ -109,10 +107,16 @@ function stepsOf(active: readonly ActiveRule[]): Step[] {
   );
 }
 
-/** The outcome for `ports`, from step `s` of tier `t` on. */
-function run(plan: Plan, t: number, s: number, ports: PortSet): Outcome {
+/** The outcome for `ports`, from step `s` of tier `t` on, in which the `absent` policies do not count. */
+function run(
+  plan: Plan,
+  t: number,
+  s: number,
+  ports: PortSet,
+  absent: readonly CompiledPolicy[] = [],
+): Outcome {
   if (ports.length === 0) return noOutcome;
-  const { layer, steps, ends } = plan;
+  const { layer, steps, isolating } = plan;
   const tier = layer.tiers[t];
   if (tier === undefined)
     return layer.finally === 'allow' ? { ...noOutcome, allow: ports } : { ...noOutcome, deny: ports };
@@ -123,7 +127,7 @@ function run(plan: Plan, t: number, s: number, ports: PortSet): Outcome {
   for (let i = s; i < tierSteps.length && left.length > 0; i++) {
     const step = tierSteps[i] as Step;
     if (step.length > 1) {
-      const shared = runGroup(plan, t, i, step, left);
+      const shared = runGroup(plan, t, i, step, left, absent);
       outcome = joinOutcomes(outcome, shared.outcome);
       left = subtractPorts(left, shared.ports);
       continue;
@@ -134,14 +138,16 @@ function run(plan: Plan, t: number, s: number, ports: PortSet): Outcome {
     left = subtractPorts(left, met);
     if (rule.condition !== undefined) {
       const taken = act(plan, t, rule.action, met);
-      // A policy that may not be there counts as a whole: where it is not, none of its rules is asked.
-      const next = rule.rule.condition === undefined ? afterPolicy(tierSteps, i) : i + 1;
-      const skipped = run(plan, t, next, met);
+      // A policy that may not be there counts as a whole: where it is not, none of its rules is asked, and it isolates nobody.
+      const skipped =
+        rule.rule.condition === undefined
+          ? run(plan, t, afterPolicy(tierSteps, i), met, [...absent, (step[0] as ActiveRule).policy])
+          : run(plan, t, i + 1, met, absent);
       outcome = joinOutcomes(outcome, eitherOutcome(taken, skipped, met, rule.condition));
     } else if (rule.action === 'pass') passed = unionPorts(passed, met);
     else outcome = joinOutcomes(outcome, act(plan, t, rule.action, met));
   }
-  const { isolated, perhaps } = ends[t] as TierEnd;
+  const { isolated, perhaps } = tierEnd(isolating[t] as readonly CompiledPolicy[], absent);
   if (isolated) outcome = joinOutcomes(outcome, atEnd(tier.unspecified, left));
   else if (perhaps !== undefined && left.length > 0) {
     const other = run(plan, t + 1, 0, left);
@@ -189,6 +195,7 @@ function runGroup(
   s: number,
   step: Step,
   ports: PortSet,
+  absent: readonly CompiledPolicy[],
 ): { ports: PortSet; outcome: Outcome } {
   let claims: Claim[] = [{ ports, actions: [] }];
   for (const rank of new Set(step.map(({ policy }) => policy.rank))) {
@@ -207,7 +214,7 @@ function runGroup(
     if (claim.actions.length === 0) continue;
     taken = unionPorts(taken, claim.ports);
     const outcomes = [...new Set(claim.actions)].map((action) => act(plan, t, action, claim.ports));
-    if (claim.perhaps !== undefined) outcomes.push(run(plan, t, s + 1, claim.ports));
+    if (claim.perhaps !== undefined) outcomes.push(run(plan, t, s + 1, claim.ports, absent));
     const joined = outcomes.reduce((a, b) => eitherOutcome(a, b, claim.ports, claim.perhaps ?? sameRank));
     outcome = joinOutcomes(outcome, joined);
   }

@@ -168,21 +168,20 @@ interface Step {
 }
 
 function decideByTier({ world, at, pod }: Asked, tier: ReferenceTier, pass: () => Outcome): Outcome {
-  const steps: Step[] = [];
-  let applies: Tri = 'no';
-  for (const { policy } of tier.policies) {
-    const { selected, said } =
-      policy.of === 'calico' ? calicoSteps(world, at, pod, policy.policy) : kubernetesSteps(policy.alone, at);
-    if (selected === 'no') continue;
-    if (applies !== 'yes') applies = selected;
-    // Of a policy that may not apply, no rule is certain to match.
-    for (const step of said) steps.push({ ...step, matches: allOf(step.matches, selected) });
-  }
-  const end = (): Outcome => {
-    if (tier.defaultAction === 'Pass' || applies === 'no') return pass();
-    return applies === 'yes' ? 'deny' : either('deny', pass());
+  const said = tier.policies.map(({ policy }) =>
+    policy.of === 'calico' ? calicoSteps(world, at, pod, policy.policy) : kubernetesSteps(policy.alone, at),
+  );
+  const end = (applies: boolean): Outcome => (applies && tier.defaultAction === 'Deny' ? 'deny' : pass());
+  const from = (i: number, applies: boolean): Outcome => {
+    const policy = said[i];
+    if (policy === undefined) return end(applies);
+    const without = () => from(i + 1, applies);
+    if (policy.selected === 'no') return without();
+    const applied = firstMatch(policy.said, pass, () => from(i + 1, true));
+    // A policy that may not apply counts whole or not at all.
+    return policy.selected === 'yes' ? applied : either(applied, without());
   };
-  return firstMatch(steps, pass, end);
+  return from(0, false);
 }
 
 function firstMatch(steps: readonly Step[], pass: () => Outcome, end: () => Outcome): Outcome {

@@ -150,3 +150,24 @@ it("Cilium's toNodes is not certain of a node that was not collected", () => {
   expect(bothSay(raw, ['a/x', 'b/y', 'TCP', 80], at)).toBe('conditional');
   expect(bothSay(raw, ['a/x', 'b/y', 'TCP', 80], { dialect: 'cilium' })).toBe('deny');
 });
+
+it('a Calico policy that may not apply counts whole or not at all', () => {
+  const policy = (spec: JsonObject): RawObjects => ({
+    'globalnetworkpolicies.crd.projectcalico.org': [
+      { kind: 'GlobalNetworkPolicy', metadata: { name: 'p' }, spec: { order: 0, ...spec } },
+    ],
+  });
+  const pods = [somePod('a/x', '10.0.0.1'), somePod('a/y', '10.0.0.2')];
+  const at = { dialect: 'calico', missing: ['namespaces'] } as const;
+  const perhaps = { namespaceSelector: 'has(app)', types: ['Ingress'] };
+  // Where it applies its rule allows; where it does not, nothing isolates.
+  const allows = policy({ ...perhaps, ingress: [{ action: 'Allow', protocol: 'UDP' }] });
+  expect(bothSay({ pods, ...allows }, ['a/x', 'a/y', 'UDP', 79], at)).toBe('allow');
+  expect(bothSay({ pods, ...allows }, ['a/x', 'a/y', 'TCP', 79], at)).toBe('conditional');
+  // Its rules deny, and so does the profile of the namespace: its own second rule never stands alone.
+  const denies = policy({ ...perhaps, ingress: [{ action: 'Deny', protocol: 'TCP' }, { action: 'Allow' }] });
+  const profile = { kind: 'Profile', metadata: { name: 'kns.a' }, spec: { ingress: [] } };
+  const raw = { pods, ...denies, 'profiles.projectcalico.org': [profile] };
+  expect(bothSay(raw, ['a/x', 'a/y', 'TCP', 79], at)).toBe('deny');
+  expect(bothSay(raw, ['a/x', 'a/y', 'UDP', 79], at)).toBe('conditional');
+});
