@@ -166,7 +166,11 @@ it('a Calico policy that may not apply counts whole or not at all', () => {
   expect(bothSay({ pods, ...allows }, ['a/x', 'a/y', 'TCP', 79], at)).toBe('conditional');
   // Its rules deny, and so does the profile of the namespace: its own second rule never stands alone.
   const denies = policy({ ...perhaps, ingress: [{ action: 'Deny', protocol: 'TCP' }, { action: 'Allow' }] });
-  const profile = { kind: 'Profile', metadata: { name: 'kns.a' }, spec: { ingress: [] } };
+  const profile = {
+    kind: 'Profile',
+    metadata: { name: 'kns.a' },
+    spec: { ingress: [], egress: [{ action: 'Allow' }] },
+  };
   const raw = { pods, ...denies, 'profiles.projectcalico.org': [profile] };
   expect(bothSay(raw, ['a/x', 'a/y', 'TCP', 79], at)).toBe('deny');
   expect(bothSay(raw, ['a/x', 'a/y', 'UDP', 79], at)).toBe('conditional');
