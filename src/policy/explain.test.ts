@@ -159,7 +159,7 @@ describe('what was missing', () => {
         policy('shop/q', { podSelector: selector({ app: 'apis' }), ingress: rules('ingress', {}) }),
       ],
       {},
-      'NetworkPolicy shop/q would admit it but selects app=apis only',
+      'NetworkPolicy shop/closed isolates shop/api for ingress and no rule admits it',
       'spec.podSelector wants app=apis, pod shop/api has app=api',
     ],
     [

@@ -322,7 +322,8 @@ function overallReason(
   if (verdict === 'conditional') return { text: conditions.join('; ') };
   if (denied !== undefined) {
     const { nearest, decidedBy: by } = denied;
-    if (nearest === undefined || by === 'rule') return denied.reason;
+    // A policy for other pods is worth a look, but it is not why this flow is denied.
+    if (nearest === undefined || nearest.missing === 'subject' || by === 'rule') return denied.reason;
     return { text: `${placeTitle(nearest.place)} ${nearest.admits}`, place: nearest.place };
   }
   const exempt = layers.find((layer) => layer.exempt !== undefined)?.exempt;
