@@ -91,11 +91,12 @@ function candidate(
   selects: boolean,
 ): Candidate | undefined {
   const { subject, other, destination, protocol, port } = denied;
-  const own =
-    (selects ? 0 : 0.3 + costTo(policy.subject, subject)) +
-    (rule.self === undefined ? 0 : costTo(rule.self, subject));
   const portFits = hasPort(resolvePorts(rule.ports, destination), linePoint(protocol, port));
-  const cost = own + costTo(rule.peer, other) + (portFits ? 0 : portCost(rule.ports, denied));
+  const asked = costTo(rule.peer, other) + (portFits ? 0 : portCost(rule.ports, denied));
+  // A policy for other pods is near only if it would admit the flow.
+  if (!selects && asked > 0) return undefined;
+  const own = selects ? 0 : 0.3 + costTo(policy.subject, subject);
+  const cost = asked + own + (rule.self === undefined ? 0 : costTo(rule.self, subject));
   return cost >= hopeless ? undefined : { cost, policy, rule, selects, portFits };
 }
 
