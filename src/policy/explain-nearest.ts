@@ -122,7 +122,7 @@ function admitsNothing({ direction }: Denied, asked: readonly CompiledPolicy[]):
   const text =
     others.length === 0
       ? `has no ${direction} rule that admits anything`
-      : `has no ${direction} rule that admits anything, nor has any of the ${others.length} others that isolate`;
+      : `has no ${direction} rule that admits anything, nor ${others.length === 1 ? 'has the other that isolates' : `have the ${others.length} others that isolate`}`;
   return { place, missing: 'nothing-admitted', admits: 'admits nothing', text, more: 0 };
 }
 

@@ -153,6 +153,17 @@ describe('what was missing', () => {
       'has no ingress rule that admits anything',
     ],
     [
+      'any rule of any policy',
+      [
+        policy('shop/a', { ingress: [] }),
+        policy('shop/b', { ingress: [] }),
+        policy('shop/c', { ingress: [] }),
+      ],
+      {},
+      'NetworkPolicy shop/a admits nothing',
+      'has no ingress rule that admits anything, nor have the 2 others that isolate',
+    ],
+    [
       'the subject: another policy would admit it',
       [
         policy('shop/closed', { ingress: [] }),
