@@ -105,7 +105,7 @@ it('NetworkPolicy: every denied flow between pods can be admitted, and nothing e
     { numRuns: clusterCount(150) },
   );
   expect(proved).toBeGreaterThan(50);
-});
+}, 600_000);
 
 const worlds: readonly (readonly [SuggestedKind, Dialect, string, fc.Arbitrary<RawObjects>])[] = [
   ['network-policy', 'kubernetes', 'admin tiers', objectsOf(networkPolicyObjects, adminObjects)],
@@ -117,20 +117,24 @@ const worlds: readonly (readonly [SuggestedKind, Dialect, string, fc.Arbitrary<R
   ['istio', 'kubernetes', 'Istio policies', istioClusters],
 ];
 
-it.each(worlds)('--kind %s read as %s among %s: proved, or advice', (kind, dialect, _, objects) => {
-  const counts = { proved: 0, passed: 0 };
-  fc.assert(
-    fc.property(objects, fc.nat(), (raw, pick) => {
-      const cluster = clusterFrom(raw);
-      const engine = policyEngine(cluster, { dialect });
-      const denied = deniedFlows(cluster, (flow) => engine.verdict(flow).verdict);
-      const flow = denied[pick % Math.max(1, denied.length)];
-      if (flow === undefined) return;
-      counts.proved++;
-      if (prove({ cluster, kind, reading: { dialect } }, flow)) counts.passed++;
-    }),
-    { numRuns: clusterCount(120) },
-  );
-  expect(counts.proved).toBeGreaterThan(20);
-  expect(counts.passed).toBeGreaterThan(0);
-});
+it.each(worlds)(
+  '--kind %s read as %s among %s: proved, or advice',
+  (kind, dialect, _, objects) => {
+    const counts = { proved: 0, passed: 0 };
+    fc.assert(
+      fc.property(objects, fc.nat(), (raw, pick) => {
+        const cluster = clusterFrom(raw);
+        const engine = policyEngine(cluster, { dialect });
+        const denied = deniedFlows(cluster, (flow) => engine.verdict(flow).verdict);
+        const flow = denied[pick % Math.max(1, denied.length)];
+        if (flow === undefined) return;
+        counts.proved++;
+        if (prove({ cluster, kind, reading: { dialect } }, flow)) counts.passed++;
+      }),
+      { numRuns: clusterCount(120) },
+    );
+    expect(counts.proved).toBeGreaterThan(20);
+    expect(counts.passed).toBeGreaterThan(0);
+  },
+  600_000,
+);
