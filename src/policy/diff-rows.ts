@@ -88,38 +88,66 @@ function differ(
   elements: readonly Element[],
 ): (direction: Direction, classA: number, classB: number) => Int32Array {
   const known = new Map<string, Int32Array>();
-  const [denseA, denseB] = [a, b].map(({ engine }) => new Int32Array(engine.universe.podsTo)) as unknown as [
-    Int32Array,
-    Int32Array,
-  ];
+  const { ofA, ofB } = byClass(a, b, elements);
+  const all = Int32Array.from(elements.keys());
   return (direction, classA, classB) => {
     const one = a.row(direction, classA);
     const other = b.row(direction, classB);
     const key = `${one.id}/${other.id}`;
     const before = known.get(key);
     if (before !== undefined) return before;
+    // Most of a row is one cell: where both have the same, only the rest can differ.
+    const [mostA, mostB] = [usual(one, ofA.length), usual(other, ofB.length)];
+    const some =
+      mostA === mostB ? new Set([...unusual(one, mostA, ofA), ...unusual(other, mostB, ofB)]) : all;
     const out: number[] = [];
-    const constant = one.cells.length === 1 && other.cells.length === 1 && one.cells[0] === other.cells[0];
-    if (!constant) {
-      spread(one, denseA);
-      spread(other, denseB);
-      for (const [i, element] of elements.entries())
-        if (element.a !== undefined && element.b !== undefined && denseA[element.a] !== denseB[element.b])
-          out.push(i);
+    for (const i of some) {
+      const { a: from, b: to } = elements[i] as Element;
+      if (from !== undefined && to !== undefined && numberAt(one, from) !== numberAt(other, to)) out.push(i);
     }
-    const found = Int32Array.from(out);
+    const found = Int32Array.from(out).sort();
     known.set(key, found);
     return found;
   };
 }
 
-function spread({ starts, cells }: NumberedRow, into: Int32Array): void {
-  for (const [i, cell] of cells.entries())
-    into.fill(
-      cell,
-      Math.min(starts[i] as number, into.length),
-      Math.min(starts[i + 1] ?? into.length, into.length),
-    );
+type Elements = readonly (readonly number[])[];
+
+/** Of each class of either side the elements that both sides have. */
+function byClass(
+  a: Side,
+  b: Side,
+  elements: readonly Element[],
+): { readonly ofA: Elements; readonly ofB: Elements } {
+  const lists = (side: Side): number[][] => Array.from({ length: side.engine.universe.podsTo }, () => []);
+  const [ofA, ofB] = [lists(a), lists(b)];
+  for (const [i, element] of elements.entries()) {
+    if (element.a === undefined || element.b === undefined) continue;
+    (ofA[element.a] as number[]).push(i);
+    (ofB[element.b] as number[]).push(i);
+  }
+  return { ofA, ofB };
+}
+
+/** The cell that most of the classes below `size` have. */
+function usual({ starts, cells }: NumberedRow, size: number): number {
+  const spans = new Map<number, number>();
+  let most = cells[0] as number;
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i] as number;
+    const span = Math.min(starts[i + 1] ?? size, size) - Math.min(starts[i] as number, size);
+    spans.set(cell, (spans.get(cell) ?? 0) + span);
+    if ((spans.get(cell) ?? 0) > (spans.get(most) ?? 0)) most = cell;
+  }
+  return most;
+}
+
+function* unusual({ starts, cells }: NumberedRow, most: number, elements: Elements): Generator<number> {
+  for (let i = 0; i < cells.length; i++) {
+    if (cells[i] === most) continue;
+    const end = Math.min(starts[i + 1] ?? elements.length, elements.length);
+    for (let id = starts[i] as number; id < end; id++) yield* elements[id] as readonly number[];
+  }
 }
 
 export function numberAt({ starts, cells }: NumberedRow, id: number): number {
