@@ -11,7 +11,7 @@ export type LintPlace = (finding: LintFinding) => string | undefined;
 const severities: readonly LintSeverity[] = ['error', 'warning', 'info'];
 
 /** `1 error, 2 warnings in 5 policies`, or `nothing found in 5 policies`. */
-export function lintHeadline({ findings, policies, notRun }: PolicyLint): string {
+function lintHeadline({ findings, policies, notRun }: PolicyLint): string {
   const counts = severities.flatMap((severity) => {
     const count = findings.filter((finding) => finding.severity === severity).length;
     const name =

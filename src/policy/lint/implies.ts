@@ -54,7 +54,7 @@ function labelImplies(
 }
 
 /** Names mean other numbers at every destination: a name is covered by itself, or by its whole protocol. */
-export function portsImply(part: Ports, whole: Ports): boolean {
+function portsImply(part: Ports, whole: Ports): boolean {
   if (part.not !== undefined || whole.not !== undefined)
     return JSON.stringify(part) === JSON.stringify(whole);
   if (subtractPorts(part.set, whole.set).length > 0) return false;

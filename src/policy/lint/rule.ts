@@ -106,7 +106,7 @@ export const rulesOf = (policy: NetworkPolicy): readonly (readonly [Direction, P
 
 export type PodsPeer = Extract<PolicyPeer, { kind: 'pods' }>;
 
-export const inNamespace = (name: string): EndpointExpr => ({ is: 'namespace', names: [name] });
+const inNamespace = (name: string): EndpointExpr => ({ is: 'namespace', names: [name] });
 
 /** The pods that a policy is about. */
 export const subjectExpr = ({ namespace, podSelector }: NetworkPolicy, host = false): EndpointExpr =>
