@@ -75,16 +75,28 @@ export type Match =
     })
   | (Negatable & { readonly kind: 'ct-state'; readonly states: readonly CtState[] })
   | (Negatable & { readonly kind: 'mark' | 'connmark'; readonly value: number; readonly mask: number })
+  /** A section of -m conntrack that asks about the connection's entry; `states` is its --ctstate, if it has one. */
+  | {
+      readonly kind: 'ct-entry';
+      /** Its options are negated one by one. */
+      readonly negate: false;
+      readonly states?: Negatable & { readonly states: readonly CtState[] };
+      readonly conditions: readonly CtCondition[];
+    }
   | (Negatable & {
       readonly kind: 'set';
       readonly set: string;
       readonly directions: readonly ('src' | 'dst')[];
+      /** --return-nomatch: elements marked `nomatch` are what is looked for. */
+      readonly nomatch?: true;
     })
   /** One side of -m addrtype; types as the kernel names them: LOCAL, UNICAST, BROADCAST ... */
   | (Negatable & {
       readonly kind: 'addrtype';
       readonly side: 'src' | 'dst';
       readonly types: readonly string[];
+      /** --limit-iface-in/out: what the address is on the packet's device alone. */
+      readonly onDevice?: 'in' | 'out';
     })
   | (Negatable & { readonly kind: 'statistic'; readonly probability: number })
   | (Negatable & { readonly kind: 'statistic-nth'; readonly every: number; readonly packet: number })
@@ -92,11 +104,46 @@ export type Match =
   | (Negatable & { readonly kind: 'physdev-name'; readonly direction: 'in' | 'out'; readonly name: string })
   | (Negatable & { readonly kind: 'length'; readonly from: number; readonly to: number })
   | (Negatable & { readonly kind: 'fragment' })
+  /** -m ttl, and -m hl of IPv6. */
+  | (Negatable & { readonly kind: 'ttl'; readonly compare: 'eq' | 'lt' | 'gt'; readonly value: number })
+  /** -m tos and -m dscp: the traffic class byte under a mask. */
+  | (Negatable & { readonly kind: 'tos'; readonly value: number; readonly mask: number })
+  | (Negatable & { readonly kind: 'packet-type'; readonly type: 'unicast' | 'broadcast' | 'multicast' })
+  | (Negatable & { readonly kind: 'mac'; readonly address: string })
+  /** The process that sent the packet. `negate` if every option of the section is negated. */
+  | (Negatable & { readonly kind: 'owner'; readonly text: string })
+  | (Negatable & {
+      readonly kind: 'reverse-path';
+      readonly loose: boolean;
+      readonly withMark: boolean;
+      readonly acceptLocal: boolean;
+    })
   /** Matches some packets and not others, by time or rate: limit, hashlimit, recent. `text` is the option text. */
   | { readonly kind: 'rate'; readonly text: string }
   /** Always true: comment, nfacct, a bare `-m tcp`. */
   | { readonly kind: 'always'; readonly text: string }
   | { readonly kind: 'unknown'; readonly text: string; readonly why: string };
+
+/** One option of -m conntrack about the entry. Ports of ICMP are its id, and type and code. */
+export type CtCondition =
+  | (Negatable & { readonly kind: 'protocol'; readonly protocol: number })
+  | (Negatable & {
+      readonly kind: 'address';
+      readonly tuple: 'original' | 'reply';
+      readonly side: 'src' | 'dst';
+      readonly prefix: Prefix;
+    })
+  | (Negatable & {
+      readonly kind: 'port';
+      readonly tuple: 'original' | 'reply';
+      readonly side: 'src' | 'dst';
+      readonly range: PortRange;
+    })
+  | (Negatable & { readonly kind: 'direction'; readonly direction: 'original' | 'reply' })
+  /** EXPECTED, SEEN_REPLY, ASSURED, CONFIRMED: any of them. An empty list is NONE. */
+  | (Negatable & { readonly kind: 'status'; readonly flags: readonly string[] })
+  /** The option text of what depends on time: --ctexpire. */
+  | { readonly kind: 'other'; readonly text: string };
 
 /** Addresses and ports of a NAT target; absent parts are left as they are. */
 export interface NatRange {
@@ -114,13 +161,19 @@ export type Target =
   | { readonly kind: 'return' }
   | { readonly kind: 'jump' | 'goto'; readonly chain: string }
   | { readonly kind: 'dnat' | 'snat'; readonly range: NatRange }
-  | { readonly kind: 'masquerade' }
+  | { readonly kind: 'masquerade'; readonly ports?: PortRange }
+  /** NETMAP: the network part is replaced, the host part stays. */
+  | { readonly kind: 'netmap'; readonly prefix: Prefix }
   | { readonly kind: 'redirect'; readonly ports?: PortRange }
   /** mark = (mark & ~mask) ^ value: xt_MARK's --set-xmark; the other spellings are lowered to it. */
   | { readonly kind: 'set-mark'; readonly value: number; readonly mask: number }
   | { readonly kind: 'set-connmark'; readonly value: number; readonly mask: number }
   | { readonly kind: 'save-connmark' | 'restore-connmark'; readonly nfmask: number; readonly ctmask: number }
   | { readonly kind: 'notrack' }
+  /** TTL and HL. */
+  | { readonly kind: 'set-ttl'; readonly how: 'set' | 'inc' | 'dec'; readonly value: number }
+  /** tos = (tos & ~mask) ^ value; TOS and DSCP. */
+  | { readonly kind: 'set-tos'; readonly value: number; readonly mask: number }
   | { readonly kind: 'unknown'; readonly text: string; readonly why: string };
 
 export interface IpSet {
@@ -136,5 +189,7 @@ export interface IpSetEntry {
   /** The element's comma-separated parts as ipset prints them: `10.0.0.0/24`, `tcp:80`, `10.0.0.1-10.0.0.9`. */
   readonly parts: readonly string[];
   readonly nomatch: boolean;
+  /** hash:net,iface: the device name is a prefix. */
+  readonly wildcard?: true;
   readonly source: SourceRef;
 }

@@ -34,6 +34,8 @@ export interface Packet {
   /** Don't Fragment: Linux sets it on TCP and, by path-MTU discovery, on UDP; never clear on IPv6. */
   readonly df: boolean;
   readonly ttl: number;
+  /** Type of service or traffic class; absent is 0, as sockets send unless they are asked otherwise. */
+  readonly tos?: number;
   /** skb->mark: lives inside one network namespace, lost on the wire (kept across veth only by explicit choice). */
   readonly mark: number;
   /** Of an ICMP error: the headers of the packet that it is about, as its sender saw them. */

@@ -33,6 +33,12 @@ const rules4 = [
   '-A INPUT -m set ! --match-set S src -j ACCEPT',
   '-A INPUT -m addrtype ! --src-type LOCAL --dst-type LOCAL,BROADCAST -j ACCEPT',
   '-A INPUT -m addrtype --dst-type LOCAL --limit-iface-in -j ACCEPT',
+  '-A INPUT -m conntrack ! --ctreplsrc 10.0.0.0/8 ! --ctorigsrcport 1:9 --ctdir REPLY -j ACCEPT',
+  '-A INPUT -m conntrack --ctstatus NONE --ctexpire 1:2 -j ACCEPT',
+  '-A INPUT -m set --match-set N src --return-nomatch -j ACCEPT',
+  '-A INPUT -m ttl ! --ttl-eq 64 -m ttl --ttl-lt 3 -m ttl --ttl-gt 1 -j ACCEPT',
+  '-A INPUT -m tos --tos Minimize-Delay -m tos ! --tos 0x4/0xfc -j ACCEPT',
+  '-A INPUT -m dscp --dscp-class EF -m dscp ! --dscp 4 -j ACCEPT',
   '-A INPUT -m statistic --mode random ! --probability 0.33333333349 -j ACCEPT',
   '-A INPUT -m statistic --mode nth ! --every 3 --packet 1 -j ACCEPT',
   '-A FORWARD -m physdev ! --physdev-in v0 --physdev-is-bridged -j ACCEPT',
@@ -63,6 +69,10 @@ const rules4 = [
   '-A PREROUTING -p tcp -j TPROXY --on-port 1 --on-ip 127.0.0.1 --tproxy-mark 0x1/0x1',
   '-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss 1300',
   '-A PREROUTING -j TTL --ttl-inc 1',
+  '-A PREROUTING -j DSCP --set-dscp-class AF41',
+  '-A PREROUTING -j TOS --and-tos 0xfc',
+  '-A PREROUTING -j TOS --set-tos 0x10/0x1c',
+  '-A PREROUTING -j SET --add-set S src',
   'COMMIT',
   '*nat',
   '-A PREROUTING -p tcp -j DNAT --to-destination 10.0.0.1-10.0.0.3:80-90 --random --persistent',
@@ -72,6 +82,7 @@ const rules4 = [
   '-A POSTROUTING -p tcp -j MASQUERADE --to-ports 1024-2000 --random-fully',
   '-A PREROUTING -p tcp -j REDIRECT --to-ports 1-5',
   '-A PREROUTING -j REDIRECT',
+  '-A PREROUTING -d 10.1.0.0/16 -j NETMAP --to 10.2.0.0/16',
   'COMMIT',
   '*raw',
   '-A PREROUTING -j NOTRACK',
@@ -120,6 +131,7 @@ describe.skipIf(!canRun)('what the kernel makes of a printed rule set', () => {
     expect(await exec(['ip', 'netns', 'add', netns])).toMatchObject({ code: 0 });
     try {
       await exec(inside('ipset', 'create', 'S', 'hash:ip'));
+      await exec(inside('ipset', 'create', 'N', 'hash:net'));
       const load = async (text: string) => {
         const restored = await exec(inside(`${tool}-restore`), { input: text });
         if (restored.code !== 0) return { error: restored.stderr };

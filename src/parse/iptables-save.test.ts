@@ -114,6 +114,45 @@ const matches: readonly [string, ...Match[]][] = [
     { kind: 'address-range', negate: false, side: 'src', from: v4('10.0.0.1'), to: v4('10.0.0.9') },
   ],
   ['-m length --length 1400:', { kind: 'length', negate: false, from: 1400, to: 65535 }],
+  [
+    '-m conntrack --ctstate NEW --ctproto 17 ! --ctorigdstport 53 --ctreplsrc 10.0.0.0/8 --ctdir ORIGINAL',
+    {
+      kind: 'ct-entry',
+      negate: false,
+      states: { negate: false, states: ['NEW'] },
+      conditions: [
+        { kind: 'protocol', negate: false, protocol: 17 },
+        { kind: 'port', negate: true, tuple: 'original', side: 'dst', range: { from: 53, to: 53 } },
+        { kind: 'address', negate: false, tuple: 'reply', side: 'src', prefix: prefix('10.0.0.0/8') },
+        { kind: 'direction', negate: false, direction: 'original' },
+      ],
+    },
+  ],
+  [
+    '-m conntrack --ctstatus NONE',
+    { kind: 'ct-entry', negate: false, conditions: [{ kind: 'status', negate: false, flags: [] }] },
+  ],
+  [
+    '-m set --match-set S src --return-nomatch',
+    { kind: 'set', negate: false, set: 'S', directions: ['src'], nomatch: true },
+  ],
+  [
+    '-m addrtype --dst-type LOCAL --limit-iface-in',
+    { kind: 'addrtype', negate: false, side: 'dst', types: ['LOCAL'], onDevice: 'in' },
+  ],
+  ['-m ttl ! --ttl-eq 64', { kind: 'ttl', negate: true, compare: 'eq', value: 64 }],
+  ['-m dscp --dscp-class AF21', { kind: 'tos', negate: false, value: 0x48, mask: 0xfc }],
+  ['-m tos --tos Minimize-Delay', { kind: 'tos', negate: false, value: 0x10, mask: 0x3f }],
+  ['-m pkttype ! --pkt-type broadcast', { kind: 'packet-type', negate: true, type: 'broadcast' }],
+  ['-m mac --mac-source 02:00:00:00:00:AB', { kind: 'mac', negate: false, address: '02:00:00:00:00:ab' }],
+  [
+    '-m owner ! --uid-owner 0 ! --gid-owner 0',
+    { kind: 'owner', negate: true, text: '-m owner ! --uid-owner 0 ! --gid-owner 0' },
+  ],
+  [
+    '-m rpfilter --validmark --invert',
+    { kind: 'reverse-path', negate: true, loose: false, withMark: true, acceptLocal: false },
+  ],
   ['-m limit --limit 5/sec', { kind: 'rate', text: '-m limit --limit 5/sec' }],
   ['-m recent --set --name x --rsource', { kind: 'always', text: '-m recent --set --name x --rsource' }],
   ['-m recent --rcheck --name x', { kind: 'rate', text: '-m recent --rcheck --name x' }],
@@ -142,6 +181,11 @@ const targets: readonly [string, Target][] = [
     { kind: 'snat', range: { from: v4('10.0.0.1'), to: v4('10.0.0.3') } },
   ],
   ['-j MASQUERADE --random-fully', { kind: 'masquerade' }],
+  ['-j MASQUERADE --to-ports 1024-2000', { kind: 'masquerade', ports: { from: 1024, to: 2000 } }],
+  ['-j NETMAP --to 10.9.0.0/16', { kind: 'netmap', prefix: prefix('10.9.0.0/16') }],
+  ['-j TTL --ttl-dec 1', { kind: 'set-ttl', how: 'dec', value: 1 }],
+  ['-j DSCP --set-dscp-class EF', { kind: 'set-tos', value: 0xb8, mask: 0xfc }],
+  ['-j TOS --or-tos 0x04', { kind: 'set-tos', value: 4, mask: 4 }],
   ['-j REDIRECT --to-ports 15001', { kind: 'redirect', ports: { from: 15001, to: 15001 } }],
   ['-j MARK --set-xmark 0x4000/0x4000', { kind: 'set-mark', value: 0x4000, mask: 0x4000 }],
   // xt_MARK: set-mark V/M clears M and ORs V, which as an xmark is V/(V|M).
@@ -162,9 +206,12 @@ const targets: readonly [string, Target][] = [
 ];
 
 const unknowns = [
-  '-m owner --uid-owner 0',
-  '-m conntrack --ctorigdstport 80',
-  '-m set --match-set S src --return-nomatch',
+  '-m string --string x --algo bm',
+  '-m u32 --u32 0=1',
+  '-m conntrack --ctstatus WAITING',
+  '-m conntrack --ctorigdst 10.0.0.1 --ctbrandnew 1',
+  '-m set --match-set S src --packets-gt 3',
+  '-m ttl ! --ttl-lt 3',
   '-m brand-new --thing 1',
   '-m tcp --dport http',
   '-m recent ! --set --name x',

@@ -130,6 +130,7 @@ function apply(run: Run, place: Place, position: Position, rule: Rule, next: Nex
     case 'snat':
     case 'masquerade':
     case 'redirect':
+    case 'netmap':
       return applyNat(run, place, position, rule, target, next);
     case 'set-mark': {
       const mark = ((state.packet.mark & ~target.mask) ^ target.value) >>> 0;
@@ -154,9 +155,23 @@ function apply(run: Run, place: Place, position: Position, rule: Rule, next: Nex
       );
     case 'notrack':
       return go(state.tracking.connection === undefined ? { ...state, tracking: untracked } : state);
+    case 'set-ttl': {
+      const ttl = changedTtl(target, state.packet.ttl);
+      return go({ ...state, packet: { ...state.packet, ttl } });
+    }
+    case 'set-tos': {
+      const tos = ((state.packet.tos ?? 0) & ~target.mask) ^ target.value;
+      return go({ ...state, packet: { ...state.packet, tos } });
+    }
     case 'unknown':
       return cannotApply(run, place, position, rule, `${target.text}: ${target.why}`, next);
   }
+}
+
+/** ttl_tg: the value stays inside a byte. */
+function changedTtl({ how, value }: Extract<Target, { kind: 'set-ttl' }>, ttl: number): number {
+  if (how === 'set') return value;
+  return how === 'inc' ? Math.min(ttl + value, 255) : Math.max(ttl - value, 0);
 }
 
 const rootOf = ({ base }: Place): Frame => ({ chain: base.chain, path: [base.chain.name] });

@@ -13,6 +13,8 @@ export interface SetQuery {
   readonly inDevice?: string | undefined;
   readonly outDevice?: string | undefined;
   readonly directions: readonly SetDirection[];
+  /** --return-nomatch: elements marked `nomatch` count, the others do not. */
+  readonly nomatch?: boolean;
 }
 
 type Dimension = 'ip' | 'net' | 'port' | 'mark' | 'iface';
@@ -82,7 +84,8 @@ function lookup(name: string, compiled: Compiled, query: SetQuery): Truth {
     if (matches && (best === undefined || rank > best.rank)) best = { rank, nomatch: entry.nomatch };
   }
   if (doubt !== undefined) return { doubt };
-  return best !== undefined && !best.nomatch;
+  const takesNomatch = compiled.dimensions.includes('net');
+  return best !== undefined && best.nomatch === (takesNomatch && (query.nomatch ?? false));
 }
 
 function partMatches(part: Part, query: SetQuery, direction: SetDirection): boolean {

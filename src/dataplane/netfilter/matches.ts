@@ -1,11 +1,19 @@
 /** One match of one rule against one packet. */
-import type { CtState, Match, Rule } from '../../model/netfilter.ts';
+import type { Match, Rule } from '../../model/netfilter.ts';
 import { isMulticast, isUnspecified } from '../../net/address.ts';
 import { type Packet, protocolNumber } from '../../net/packet.ts';
 import { contains } from '../../net/prefix.ts';
 import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../routing-tables.ts';
 import type { Tracking } from './conntrack.ts';
 import type { HookContext } from './context.ts';
+import {
+  entryMatches,
+  macMatches,
+  ownerMatches,
+  packetTypeMatches,
+  reversePathMatches,
+  statesOf,
+} from './entry-matches.ts';
 import { inSet } from './ipsets.ts';
 import { allOf, type MatchResult, negateIf, type Truth } from './truth.ts';
 
@@ -69,7 +77,13 @@ function evaluateMatch(match: Match, subject: Subject): MatchResult {
       const { inDevice, outDevice } = context;
       return negateIf(
         match.negate,
-        inSet(context.netns, match.set, { packet, inDevice, outDevice, directions: match.directions }),
+        inSet(context.netns, match.set, {
+          packet,
+          inDevice,
+          outDevice,
+          directions: match.directions,
+          ...(match.nomatch === undefined ? {} : { nomatch: true }),
+        }),
       );
     }
     case 'addrtype':
@@ -89,6 +103,20 @@ function evaluateMatch(match: Match, subject: Subject): MatchResult {
     case 'fragment':
       // Conntrack puts fragments together before any rule sees them (nf_defrag, priority -400).
       return negateIf(match.negate, false);
+    case 'ct-entry':
+      return entryMatches(match, tracking);
+    case 'ttl':
+      return negateIf(match.negate, compareTtl(match, packet.ttl));
+    case 'tos':
+      return negateIf(match.negate, ((packet.tos ?? 0) & match.mask) === match.value);
+    case 'packet-type':
+      return packetTypeMatches(match, subject);
+    case 'mac':
+      return macMatches(match, context);
+    case 'owner':
+      return ownerMatches(match, context);
+    case 'reverse-path':
+      return reversePathMatches(match, subject);
     case 'rate':
       return { doubt: `whether "${match.text}" lets this packet pass depends on other traffic` };
     case 'always':
@@ -96,6 +124,11 @@ function evaluateMatch(match: Match, subject: Subject): MatchResult {
     case 'unknown':
       return { doubt: `${match.text}: ${match.why}` };
   }
+}
+
+function compareTtl({ compare, value }: Extract<Match, { kind: 'ttl' }>, ttl: number): boolean {
+  if (compare === 'eq') return ttl === value;
+  return compare === 'lt' ? ttl < value : ttl > value;
 }
 
 /** A missing device is the empty name: only `+` matches it. */
@@ -134,17 +167,6 @@ function flagsMatch(match: Extract<Match, { kind: 'tcp-flags' }>, packet: Packet
   return expand(match.mask).every((name) => present.has(name) === wanted.has(name));
 }
 
-/** conntrack_mt: the state, and SNAT and DNAT only if the connection's tuple was really changed. */
-function statesOf(tracking: Tracking): readonly CtState[] {
-  const { connection } = tracking;
-  if (connection === undefined) return [tracking.state];
-  return [
-    tracking.state,
-    ...(connection.natChanged.src ? (['SNAT'] as const) : []),
-    ...(connection.natChanged.dst ? (['DNAT'] as const) : []),
-  ];
-}
-
 /** is-bridged means that an output port is chosen; routed packets keep only the port that they came in by. */
 function physdevMatches(condition: 'is-bridged' | 'is-in' | 'is-out', context: HookContext): boolean {
   return condition === 'is-in' ? context.physIn !== undefined : context.physOut !== undefined;
@@ -152,8 +174,11 @@ function physdevMatches(condition: 'is-bridged' | 'is-in' | 'is-out', context: H
 
 function addressTypeMatches(match: Extract<Match, { kind: 'addrtype' }>, subject: Subject): Truth {
   const address = match.side === 'src' ? subject.packet.src : subject.packet.dst;
-  const { netns } = subject.context;
+  const { netns, inDevice, outDevice } = subject.context;
+  const onDevice =
+    match.onDevice === undefined ? undefined : ((match.onDevice === 'in' ? inDevice : outDevice) ?? '');
   if (address.family === 6) {
+    if (onDevice !== undefined) return { doubt: 'the type of an IPv6 address on one device is not followed' };
     // addrtype's address checks are ANDed; a route is asked only for the types that need one.
     if (match.types.includes('MULTICAST') && !isMulticast(address)) return false;
     if (match.types.includes('UNSPEC') && !isUnspecified(address)) return false;
@@ -173,6 +198,8 @@ function addressTypeMatches(match: Extract<Match, { kind: 'addrtype' }>, subject
   const rules = rulesOf(netns, 4);
   const merged = rules.state === 'known' && hasOnlyDefaultRules(rules.value);
   const tables = merged ? ['local', 'main'] : ['local'];
-  const type = bestRoute(routes.value, tables, address)?.type ?? 'unicast';
-  return match.types.includes(type.toUpperCase());
+  const route = bestRoute(routes.value, tables, address);
+  // __inet_dev_addr_type: an address of another device is one like any other.
+  const elsewhere = onDevice !== undefined && route?.nexthops[0]?.device !== onDevice;
+  return match.types.includes(elsewhere ? 'UNICAST' : (route?.type ?? 'unicast').toUpperCase());
 }

@@ -2,12 +2,13 @@
 import type { NatRange, PortRange, Target } from '../../model/netfilter.ts';
 import { type Address, addressBits } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
+import type { Prefix } from '../../net/prefix.ts';
 import { lookupRoute } from '../routing-lookup.ts';
 import { firstAddress, selectAddress, selectSource6 } from '../routing-source.ts';
 import type { Manip } from './conntrack.ts';
 import type { HookContext } from './context.ts';
 
-export type NatTarget = Extract<Target, { kind: 'dnat' | 'snat' | 'masquerade' | 'redirect' }>;
+export type NatTarget = Extract<Target, { kind: 'dnat' | 'snat' | 'masquerade' | 'redirect' | 'netmap' }>;
 
 export interface Mapping {
   readonly manip: Manip;
@@ -34,7 +35,9 @@ export function chooseMapping(target: NatTarget, packet: Packet, context: HookCo
     case 'redirect':
       return redirect(target.ports, packet, context);
     case 'masquerade':
-      return masquerade(packet, context);
+      return masquerade(target.ports, packet, context);
+    case 'netmap':
+      return one(netmap(target.prefix, packet, context));
   }
 }
 
@@ -75,7 +78,7 @@ function redirect(ports: PortRange | undefined, packet: Packet, context: HookCon
 }
 
 /** nf_nat_masquerade: the address that the outgoing device would use towards the next hop. */
-function masquerade(packet: Packet, context: HookContext): NatChoice {
+function masquerade(ports: PortRange | undefined, packet: Packet, context: HookContext): NatChoice {
   const { netns, outDevice } = context;
   if (outDevice === undefined) return { kind: 'doubt', why: 'MASQUERADE without an outgoing device' };
   if (netns.devices.state === 'unknown') return { kind: 'doubt', why: netns.devices.why };
@@ -85,7 +88,16 @@ function masquerade(packet: Packet, context: HookContext): NatChoice {
       : selectAddress(netns, outDevice, nextHop(packet, context, outDevice), 'global');
   if (address === undefined)
     return { kind: 'drop', why: `MASQUERADE finds no address to use on ${outDevice}` };
-  return one({ manip: 'src', address });
+  return one({ manip: 'src', address, ...portFrom(ports, packet.srcPort) });
+}
+
+/** netmap_tg4: the destination before routing and of own packets, the source after. */
+function netmap(prefix: Prefix, packet: Packet, { hook }: HookContext): Mapping {
+  const manip = hook === 'prerouting' || hook === 'output' ? 'dst' : 'src';
+  const { family, value } = manip === 'dst' ? packet.dst : packet.src;
+  const hostBits = BigInt(addressBits(family) - prefix.length);
+  const host = value & ((1n << hostBits) - 1n);
+  return { manip, address: { family, value: prefix.value | host } };
 }
 
 function nextHop(packet: Packet, context: HookContext, outDevice: string): Address {

@@ -65,6 +65,7 @@ function packetKey(packet: Packet): string {
     packet.protocol,
     packet.mark,
     packet.ttl,
+    packet.tos ?? 0,
     icmp === undefined ? '' : JSON.stringify(icmp),
     flags === undefined ? '' : JSON.stringify(flags),
     packet.quoted === undefined ? '' : packetKey(packet.quoted),

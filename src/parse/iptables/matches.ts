@@ -1,9 +1,19 @@
 /** Match modules lowered to the model, one reader a module. */
-import type { CtState, Match } from '../../model/netfilter.ts';
+import type { Match } from '../../model/netfilter.ts';
 import type { Family } from '../../net/address.ts';
+import { readConntrack } from './conntrack-match.ts';
+import {
+  readDscp,
+  readMac,
+  readOwner,
+  readPacketType,
+  readReversePath,
+  readTos,
+  readTtl,
+} from './header-matches.ts';
 import { readIcmpType } from './icmp.ts';
 import { readAddressRange, readPortList, readPortRange, readU32, readValueMask } from './numbers.ts';
-import { type Option, optionText, type Section, sectionText } from './options.ts';
+import { type Option, type Section, sectionText } from './options.ts';
 
 /** Undefined: the option or its value is not understood. A list because one option may say two things. */
 type Lowered = Match | readonly Match[] | undefined;
@@ -37,10 +47,6 @@ export function lowerModule(section: Section, family: Family): LoweredModule {
 
 /** Modules that are understood, and ask for facts that neither a snapshot nor the simulated packet has. */
 const notInState = new Map<string, string>([
-  ['owner', 'owner matches the process that sent the packet, which is not recorded'],
-  ['mac', 'mac matches the source MAC address of the frame, which the walk does not carry'],
-  ['pkttype', 'pkttype matches how the frame was addressed on the segment, which the walk does not carry'],
-  ['rpfilter', 'rpfilter repeats the reverse route lookup inside the rule'],
   ['socket', 'socket matches by the local sockets'],
   ['cgroup', 'cgroup matches the process that sent the packet, which is not recorded'],
   ['bpf', 'bpf runs a program'],
@@ -50,14 +56,25 @@ const notInState = new Map<string, string>([
   ['ipvs', 'ipvs matches IPVS state'],
   ['helper', 'helper matches the conntrack helper of the connection'],
   ['realm', 'realm matches the routing realm'],
-  ['dscp', 'dscp matches a header field that the walk does not carry'],
-  ['tos', 'tos matches a header field that the walk does not carry'],
-  ['ttl', 'ttl is matched by the kernel at this place'],
-  ['hl', 'the hop limit is matched by the kernel at this place'],
   ['ecn', 'ecn matches a header field that the walk does not carry'],
   ['connbytes', 'connbytes matches the traffic of the connection so far'],
   ['connlabel', 'connlabel matches labels that are not recorded'],
   ['devgroup', 'devgroup matches device groups, which are not recorded'],
+  ['tcpmss', 'tcpmss matches a TCP option that the walk does not carry'],
+  ['osf', 'osf guesses the operating system of the sender'],
+  ['cpu', 'cpu matches the processor that handles the packet'],
+  ['cluster', 'cluster matches by a hash of the connection'],
+  ['rateest', 'rateest compares measured rates'],
+  ['ah', 'ah matches a header that the walk does not carry'],
+  ['esp', 'esp matches a header that the walk does not carry'],
+  ['ipcomp', 'ipcomp matches a header that the walk does not carry'],
+  ['l2tp', 'l2tp matches a header that the walk does not carry'],
+  ['dst', 'dst matches IPv6 options that the walk does not carry'],
+  ['hbh', 'hbh matches IPv6 options that the walk does not carry'],
+  ['frag', 'frag matches an IPv6 header that the walk does not carry'],
+  ['rt', 'rt matches an IPv6 header that the walk does not carry'],
+  ['mh', 'mh matches an IPv6 header that the walk does not carry'],
+  ['ipv6header', 'ipv6header matches extension headers, which the walk does not carry'],
 ]);
 
 const tcpUdp: Readonly<Record<string, OptionReader>> = {
@@ -93,8 +110,8 @@ const modules = new Map<string, ModuleReader>([
   ['icmp', eachOption({ '--icmp-type': (option) => icmpType(option, 4) })],
   ['icmp6', eachOption({ '--icmpv6-type': (option) => icmpType(option, 6) })],
   ['icmpv6', eachOption({ '--icmpv6-type': (option) => icmpType(option, 6) })],
-  ['state', eachOption({ '--state': ctState })],
-  ['conntrack', eachOption({ '--ctstate': ctState, ...conntrackEntry() })],
+  ['state', readConntrack],
+  ['conntrack', readConntrack],
   ['mark', eachOption({ '--mark': (option) => mark(option, 'mark') })],
   ['connmark', eachOption({ '--mark': (option) => mark(option, 'connmark') })],
   ['set', readSet],
@@ -118,6 +135,14 @@ const modules = new Map<string, ModuleReader>([
     }),
   ],
   ['length', eachOption({ '--length': length })],
+  ['ttl', eachOption({ '--ttl-eq': readTtl, '--ttl-lt': readTtl, '--ttl-gt': readTtl, '--ttl': equalTtl })],
+  ['hl', eachOption({ '--hl-eq': readTtl, '--hl-lt': readTtl, '--hl-gt': readTtl })],
+  ['tos', eachOption({ '--tos': readTos })],
+  ['dscp', eachOption({ '--dscp': readDscp, '--dscp-class': readDscp })],
+  ['pkttype', eachOption({ '--pkt-type': readPacketType })],
+  ['mac', eachOption({ '--mac-source': readMac })],
+  ['owner', readOwner],
+  ['rpfilter', readReversePath],
   ['limit', rate],
   ['hashlimit', rate],
   ['connlimit', rate],
@@ -176,48 +201,22 @@ function icmpType({ negate, values }: Option, family: Family): Lowered {
   return found && { kind: 'icmp-type', negate, ...found };
 }
 
-const ctStates: readonly CtState[] = [
-  'INVALID',
-  'NEW',
-  'RELATED',
-  'ESTABLISHED',
-  'UNTRACKED',
-  'SNAT',
-  'DNAT',
-];
-
-function ctState({ negate, values }: Option): Lowered {
-  const words = (values[0] ?? '').toUpperCase().split(',');
-  const states = words.map((word) => ctStates.find((state) => state === word));
-  if (values.length !== 1 || states.includes(undefined)) return undefined;
-  return { kind: 'ct-state', negate, states: states.filter((state) => state !== undefined) };
+function equalTtl(option: Option): Lowered {
+  return readTtl({ ...option, name: '--ttl-eq' });
 }
-
-/** Options of -m conntrack that are understood, and ask about the connection's entry instead of the packet. */
-function conntrackEntry(): Record<string, OptionReader> {
-  const names = ['ctproto', 'ctorigsrc', 'ctorigdst', 'ctorigsrcport', 'ctorigdstport'];
-  names.push('ctstatus', 'ctreplsrc', 'ctrepldst', 'ctreplsrcport', 'ctrepldstport', 'ctexpire', 'ctdir');
-  const read: OptionReader = (option) =>
-    notModelled(option, 'conntrack', 'this part of the conntrack entry is not modelled');
-  return Object.fromEntries(names.map((name) => [`--${name}`, read]));
-}
-
-const notModelled = (option: Option, module: string, why: string): Match => ({
-  kind: 'unknown',
-  text: `-m ${module} ${optionText(option)}`,
-  why,
-});
 
 function mark({ negate, values }: Option, kind: 'mark' | 'connmark'): Lowered {
   const found = values.length === 1 ? readValueMask(values[0]) : undefined;
   return found && { kind, negate, value: found.value, mask: found.mask ?? 0xffffffff };
 }
 
-/** Only counters of the set depend on the update options; --return-nomatch and the counter conditions change the outcome. */
+/** Only counters of the set depend on the update options; conditions on the counters change the outcome. */
 function readSet({ options }: Section): readonly Match[] | undefined {
   const matches: Match[] = [];
+  const isNomatch = (name: string) => name === '--return-nomatch';
+  const nomatch = options.some(({ name }) => isNomatch(name)) ? { nomatch: true as const } : {};
   for (const { name, negate, values } of options) {
-    if (/^--update-(sub)?counters$/.test(name)) continue;
+    if (/^--update-(sub)?counters$/.test(name) || isNomatch(name)) continue;
     const directions = (values[1] ?? '')
       .split(',')
       .map((word) => (word === 'src' || word === 'dst' ? word : undefined));
@@ -228,19 +227,29 @@ function readSet({ options }: Section): readonly Match[] | undefined {
       negate,
       set: values[0] ?? '',
       directions: directions.filter((word) => word !== undefined),
+      ...nomatch,
     });
   }
   return matches.length === 0 ? undefined : matches;
 }
 
-/** --limit-iface-* asks about the type on one device, which the model cannot say: the whole section is then unknown. */
 function readAddrtype({ options }: Section): readonly Match[] | undefined {
   const matches: Match[] = [];
+  const limits = options.flatMap(({ name }) => /^--limit-iface-(in|out)$/.exec(name)?.[1] ?? []);
+  if (limits.length > 1) return undefined;
+  const onDevice = limits[0] === undefined ? {} : ({ onDevice: limits[0] === 'in' ? 'in' : 'out' } as const);
   for (const { name, negate, values } of options) {
+    if (name.startsWith('--limit-iface-') && values.length === 0 && !negate) continue;
     const types = (values[0] ?? '').toUpperCase().split(',');
     if (!/^--(src|dst)-type$/.test(name) || values.length !== 1) return undefined;
     if (!types.every((type) => addressTypes.has(type))) return undefined;
-    matches.push({ kind: 'addrtype', negate, side: name === '--src-type' ? 'src' : 'dst', types });
+    matches.push({
+      kind: 'addrtype',
+      negate,
+      side: name === '--src-type' ? 'src' : 'dst',
+      types,
+      ...onDevice,
+    });
   }
   return matches.length === 0 ? undefined : matches;
 }

@@ -2,6 +2,7 @@
 import type { Chain, Match, NatRange, PortRange, Rule, Ruleset, Target } from '../../model/netfilter.ts';
 import { type Family, formatAddress } from '../../net/address.ts';
 import { formatPrefix } from '../../net/prefix.ts';
+import { printConntrack } from './conntrack-match.ts';
 import { protocolText } from './numbers.ts';
 import { quoteWord } from './tokens.ts';
 
@@ -37,7 +38,12 @@ function printMatch(match: Match, family: Family, protocol: number | undefined):
     case 'rate':
     case 'always':
     case 'unknown':
+    case 'owner':
       return match.text;
+    case 'ct-entry':
+      return printConntrack(match, formatPrefix);
+    case 'reverse-path':
+      return printReversePath(match);
     case 'protocol':
     case 'address':
     case 'device':
@@ -69,7 +75,20 @@ function printCore(match: Extract<Match, { kind: 'protocol' | 'address' | 'devic
 function printOption(
   match: Exclude<
     Match,
-    { kind: 'rate' | 'always' | 'unknown' | 'protocol' | 'address' | 'device' | 'fragment' | 'port' }
+    {
+      kind:
+        | 'rate'
+        | 'always'
+        | 'unknown'
+        | 'owner'
+        | 'ct-entry'
+        | 'reverse-path'
+        | 'protocol'
+        | 'address'
+        | 'device'
+        | 'fragment'
+        | 'port';
+    }
   >,
   family: Family,
 ): readonly string[] {
@@ -89,9 +108,20 @@ function printOption(
     case 'connmark':
       return [match.kind, '--mark', maskText(match.value, match.mask)];
     case 'set':
-      return ['set', '--match-set', quoteWord(match.set), match.directions.join(',')];
+      return [
+        'set',
+        '--match-set',
+        quoteWord(match.set),
+        match.directions.join(','),
+        ...(match.nomatch === undefined ? [] : ['--return-nomatch']),
+      ];
     case 'addrtype':
-      return ['addrtype', `--${match.side}-type`, match.types.join(',')];
+      return [
+        'addrtype',
+        `--${match.side}-type`,
+        match.types.join(','),
+        ...(match.onDevice === undefined ? [] : [`--limit-iface-${match.onDevice}`]),
+      ];
     // The negation of a probability stands before --probability, not before --mode.
     case 'statistic':
       return ['statistic', '--probability', String(match.probability), '--mode', 'random'];
@@ -103,7 +133,27 @@ function printOption(
       return ['physdev', `--physdev-${match.direction}`, quoteWord(match.name)];
     case 'length':
       return ['length', '--length', `${match.from}:${match.to}`];
+    case 'ttl': {
+      const name = family === 4 ? 'ttl' : 'hl';
+      return [name, `--${name}-${match.compare}`, String(match.value)];
+    }
+    case 'tos':
+      return ['tos', '--tos', `${hex(match.value)}/${hex(match.mask)}`];
+    case 'packet-type':
+      return ['pkttype', '--pkt-type', match.type];
+    case 'mac':
+      return ['mac', '--mac-source', match.address];
   }
+}
+
+function printReversePath(match: Extract<Match, { kind: 'reverse-path' }>): string {
+  const flags = [
+    match.loose ? '--loose' : '',
+    match.withMark ? '--validmark' : '',
+    match.acceptLocal ? '--accept-local' : '',
+    match.negate ? '--invert' : '',
+  ];
+  return ['-m rpfilter', ...flags.filter((flag) => flag !== '')].join(' ');
 }
 
 /** Protocols whose own module takes one port or range. */
@@ -155,7 +205,6 @@ function printTarget(target: Target, family: Family): string {
     case 'accept':
     case 'drop':
     case 'return':
-    case 'masquerade':
     case 'notrack':
       return `-j ${plainNames[target.kind]}`;
     case 'reject':
@@ -169,7 +218,16 @@ function printTarget(target: Target, family: Family): string {
     case 'snat':
       return `-j SNAT --to-source ${natText(target.range, family)}`;
     case 'redirect':
-      return `-j REDIRECT${target.ports === undefined ? '' : ` --to-ports ${rangeText(target.ports, '-')}`}`;
+    case 'masquerade':
+      return `-j ${target.kind.toUpperCase()}${target.ports === undefined ? '' : ` --to-ports ${rangeText(target.ports, '-')}`}`;
+    case 'netmap':
+      return `-j NETMAP --to ${formatPrefix(target.prefix)}`;
+    case 'set-ttl': {
+      const name = family === 4 ? 'ttl' : 'hl';
+      return `-j ${name.toUpperCase()} --${name}-${target.how} ${target.value}`;
+    }
+    case 'set-tos':
+      return `-j TOS --set-tos ${hex(target.value)}/${hex(target.mask)}`;
     case 'set-mark':
       return `-j MARK --set-xmark ${hex(target.value)}/${hex(target.mask)}`;
     case 'set-connmark':
@@ -184,6 +242,5 @@ const plainNames = {
   accept: 'ACCEPT',
   drop: 'DROP',
   return: 'RETURN',
-  masquerade: 'MASQUERADE',
   notrack: 'CT --notrack',
 } as const;

@@ -1,7 +1,8 @@
 /** Targets lowered to the model. */
 import type { NatRange, Target } from '../../model/netfilter.ts';
 import { type Family, parseAddress } from '../../net/address.ts';
-import { readAddressRange, readPortRange, readU32, readValueMask } from './numbers.ts';
+import { readDscpValue, readTosValue } from './header-matches.ts';
+import { readAddressRange, readNetwork, readPortRange, readU32, readValueMask } from './numbers.ts';
 import { type Section, sectionText } from './options.ts';
 
 /** A note says that the target or an option of it is not known at all. */
@@ -23,10 +24,8 @@ const passing: ReadonlySet<string> = new Set([
   'TCPOPTSTRIP',
   'CHECKSUM',
   'CLASSIFY',
-  'TOS',
-  'DSCP',
   'ECN',
-  'SET',
+  'TEE',
   'RATEEST',
   'IDLETIMER',
   'LED',
@@ -40,10 +39,6 @@ const outside = new Map<string, string>([
   ['QUEUE', 'QUEUE leaves the verdict to a program'],
   ['TPROXY', 'TPROXY hands the packet to a local socket'],
   ['SYNPROXY', 'SYNPROXY answers the handshake itself'],
-  ['TEE', 'TEE sends a copy to another host'],
-  ['TTL', 'TTL rewrites the time to live'],
-  ['HL', 'HL rewrites the hop limit'],
-  ['NETMAP', 'NETMAP maps whole networks'],
   ['CLUSTERIP', 'CLUSTERIP shares one address between hosts'],
   ['HMARK', 'HMARK sets the mark from a hash'],
   ['NPT', 'NPT translates IPv6 prefixes'],
@@ -67,6 +62,12 @@ const readers = new Map<string, Reader>([
   ['MARK', readMark],
   ['CONNMARK', readConnmark],
   ['CT', readCt],
+  ['NETMAP', readNetmap],
+  ['TTL', readTtlTarget],
+  ['HL', readTtlTarget],
+  ['TOS', readTosTarget],
+  ['DSCP', readDscpTarget],
+  ['SET', readSetTarget],
 ]);
 
 /** Whether `-j NAME` names an extension and not a chain. iptables looks for extensions first. */
@@ -145,7 +146,63 @@ function splitNat6(text: string): RegExpExecArray | null {
 }
 
 function readMasquerade(section: Section): Target | undefined {
-  return only(section, ['--to-ports'], natFlags) && { kind: 'masquerade' };
+  const options = only(section, ['--to-ports'], natFlags);
+  const text = options?.get('--to-ports');
+  if (options === undefined) return undefined;
+  if (text === undefined) return { kind: 'masquerade' };
+  const ports = readPortRange(text, '-');
+  return ports && { kind: 'masquerade', ports };
+}
+
+function readNetmap(section: Section, family: Family): Target | undefined {
+  const text = only(section, ['--to'], [])?.get('--to');
+  const prefix = text === undefined ? undefined : readNetwork(text, family);
+  return prefix && { kind: 'netmap', prefix };
+}
+
+function readTtlTarget({ options }: Section): Target | undefined {
+  const [option] = options;
+  const how = /^--(?:ttl|hl)-(set|inc|dec)$/.exec(option?.name ?? '')?.[1];
+  const value = readU32(option?.values[0]);
+  if (options.length !== 1 || value === undefined || value > 255) return undefined;
+  return how === 'set' || how === 'inc' || how === 'dec' ? { kind: 'set-ttl', how, value } : undefined;
+}
+
+/** xt_DSCP tos_tg: tos = (tos & ~mask) ^ value; --set-tos alone replaces the byte. */
+function readTosTarget({ options }: Section): Target | undefined {
+  const [option] = options;
+  if (option === undefined || options.length !== 1 || option.values.length !== 1) return undefined;
+  const found = readTosValue(option.values[0]);
+  if (found === undefined) return undefined;
+  const { value, mask } = found;
+  switch (option.name) {
+    case '--set-tos':
+      return { kind: 'set-tos', value, mask };
+    case '--and-tos':
+      return { kind: 'set-tos', value: 0, mask: ~value & 0xff };
+    case '--or-tos':
+      return { kind: 'set-tos', value, mask: value };
+    case '--xor-tos':
+      return { kind: 'set-tos', value, mask: 0 };
+    default:
+      return undefined;
+  }
+}
+
+function readDscpTarget({ options }: Section): Target | undefined {
+  const [option] = options;
+  if (option === undefined || options.length !== 1 || !/^--set-dscp(-class)?$/.test(option.name))
+    return undefined;
+  const value = readDscpValue(option);
+  return value === undefined ? undefined : { kind: 'set-tos', value: value * 4, mask: 0xfc };
+}
+
+/** --add-set and --del-set change a set, which the walk leaves as it was recorded; --map-set may change the packet. */
+function readSetTarget(section: Section): Target {
+  const text = sectionText(section);
+  return section.options.some(({ name }) => name.startsWith('--map-'))
+    ? { kind: 'unknown', text, why: 'SET maps values of a set to the packet' }
+    : { kind: 'continue', text };
 }
 
 function readRedirect(section: Section): Target | undefined {
@@ -209,6 +266,8 @@ function readConnmark(section: Section): Target | undefined {
 /** --helper and the event filters leave the packet and its tracking as they are; zones split the connection table. */
 function readCt(section: Section): Target | undefined {
   const { options } = section;
+  if (options.some(({ name }) => name.startsWith('--zone')))
+    return { kind: 'unknown', text: sectionText(section), why: 'zones split the connection table' };
   if (options.length === 1 && options[0]?.name === '--notrack') return { kind: 'notrack' };
   const harmless = ['--helper', '--ctevents', '--expevents', '--timeout'];
   return options.length > 0 && options.every(({ name }) => harmless.includes(name))
