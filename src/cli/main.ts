@@ -11,6 +11,7 @@ import { reportError } from './errors.ts';
 import * as lab from './lab.ts';
 import * as policy from './policy.ts';
 import * as scan from './scan.ts';
+import * as simulate from './simulate.ts';
 import * as snapshot from './snapshot.ts';
 import * as trace from './trace.ts';
 import * as version from './version.ts';
@@ -19,6 +20,7 @@ import * as version from './version.ts';
 const commands: readonly { register(program: Command): void }[] = [
   diagnose,
   trace,
+  simulate,
   scan,
   policy,
   snapshot,

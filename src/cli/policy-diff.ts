@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { manifestFile } from '../collect/manifest.ts';
+import { PodpathError } from '../model/errors.ts';
 import type { RulePlace } from '../model/policy-diff.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import type { PolicyReading } from '../policy/options.ts';
@@ -20,7 +21,7 @@ import { style } from './source.ts';
 
 const formats = ['text', 'json', 'csv', 'md', 'dot', 'html'] as const;
 
-interface DiffFlags extends Pick<PolicySourceFlags, 'dialect' | 'ipBlock'> {
+interface DiffFlags extends Pick<PolicySourceFlags, 'dialect' | 'ipBlock' | 'staged'> {
   readonly by: 'workload' | 'pod';
   readonly icmp?: boolean;
   readonly output: (typeof formats)[number];
@@ -31,7 +32,8 @@ export function register(parent: Command): void {
     .command('diff')
     .description('connections that B adds to A, removes or changes, and because of which policy')
     .argument('<a>', 'before: manifests (a directory or file) or a snapshot')
-    .argument('<b>', 'after: the same')
+    .argument('[b]', 'after: the same; with --staged it may be left out and is A')
+    .option('--staged', "in B, Calico's staged policies are enforced")
     .addOption(
       new Option('--dialect <name>', 'who enforces the policies (default: found on either side)').choices([
         'kubernetes',
@@ -64,13 +66,23 @@ export function register(parent: Command): void {
 /** One of the two, opened. */
 interface Opened {
   readonly name: string;
+  readonly staged?: boolean;
   readonly isSnapshot: boolean;
   readonly source: PolicySource;
 }
 
-async function run(a: string, b: string, flags: DiffFlags): Promise<void> {
+async function run(a: string, b: string | undefined, flags: DiffFlags): Promise<void> {
   const { diffConnectivity } = await import('../policy/diff.ts');
-  const [before, after] = [await open(a, flags), await open(b, flags)];
+  if (b === undefined && flags.staged !== true)
+    throw new PodpathError({
+      code: 'usage/one-side',
+      what: `nothing to compare ${a} with`,
+      why: 'a difference has two sides',
+      todo: 'give the other directory, file or snapshot; or --staged, to see what staged policies would change',
+    });
+  const { staged, ...asTheyAre } = flags;
+  const before = await open(a, asTheyAre);
+  const after = { ...(await open(b ?? a, flags)), staged: staged === true };
   const readings = sharedReading(before, after, flags);
   const [one, other] = [await readAs(before, readings.reading), await readAs(after, readings.reading)];
   const diff = diffConnectivity(one, other, { by: flags.by, icmp: flags.icmp ?? false });
@@ -88,8 +100,9 @@ async function run(a: string, b: string, flags: DiffFlags): Promise<void> {
   process.exitCode = allChanges(report).length > 0 ? exitCode.found : exitCode.ok;
 }
 
-async function open(path: string, { dialect, ipBlock }: DiffFlags): Promise<Opened> {
+async function open(path: string, { dialect, ipBlock, staged }: DiffFlags): Promise<Opened> {
   const flags = {
+    ...(staged === undefined ? {} : { staged }),
     ...(dialect === undefined ? {} : { dialect }),
     ...(ipBlock === undefined ? {} : { ipBlock }),
   };
@@ -134,14 +147,14 @@ function sharedReading(
   };
 }
 
-async function readAs({ source }: Opened, reading: Partial<PolicyReading>): Promise<PolicyEngine> {
+async function readAs({ source, staged }: Opened, reading: Partial<PolicyReading>): Promise<PolicyEngine> {
   if (Object.keys(reading).length === 0) return source.engine;
   const { policyEngine } = await import('../policy/index.ts');
-  return policyEngine(source.cluster, { ...source.reading, ...reading });
+  return policyEngine(source.cluster, { ...source.reading, ...reading }, { includeStaged: staged === true });
 }
 
-const sideOf = ({ name, source }: Opened, { reading, because }: PolicyEngine): DiffSide => ({
-  name,
+const sideOf = ({ name, source, staged }: Opened, { reading, because }: PolicyEngine): DiffSide => ({
+  name: staged === true ? `${name} with its staged policies` : name,
   reading: { ...reading, because },
   problems: source.problems,
 });

@@ -13,6 +13,8 @@ import { openSource, type SourceFlags, withSource } from './source.ts';
 export interface PolicySourceFlags extends SourceFlags {
   readonly dialect?: Dialect;
   readonly ipBlock?: 'outside' | 'pods';
+  /** Calico's staged policies as if they were enforced. */
+  readonly staged?: boolean;
 }
 
 /** Adds -s, --lab and how the policies are to be read. The manifests' directory is an argument of each subcommand. */
@@ -29,7 +31,8 @@ export const withPolicySource = (command: Command): Command =>
         '--ip-block <reading>',
         'what an ipBlock matches: addresses outside only, or pods too',
       ).choices(['outside', 'pods']),
-    );
+    )
+    .option('--staged', "judge Calico's staged policies as if they were enforced");
 
 export interface PolicySource {
   readonly cluster: Cluster;
@@ -64,7 +67,7 @@ export async function openPolicySource(
   const found = path === undefined ? await fromCluster(flags) : await fromManifests(path, flags);
   const { cluster, locate } = found;
   const reading = { ...found.reading, ...chosen(flags) };
-  const engineOf = (one: Cluster) => policyEngine(one, reading);
+  const engineOf = (one: Cluster) => policyEngine(one, reading, { includeStaged: flags.staged === true });
   const problems = [...found.problems];
   for (const problem of policyProblems(cluster)) problems.push(await placed(problem, locate));
   return { ...found, problems, reading, engineOf, engine: engineOf(cluster) };

@@ -4,7 +4,7 @@ import { withDoubts } from './doubt.ts';
 import type { TraitSource } from './endpoint.ts';
 import type { Layer, PolicyProgram, PolicyProgramNote, Tier } from './ir.ts';
 import { adminNotes, lowerAdminTier, lowerBaselineTier } from './kinds/admin.ts';
-import { type CalicoOptions, calicoLayer, calicoNotes } from './kinds/calico.ts';
+import { type CalicoOptions, calicoLayer, calicoNotes, stagedNotes } from './kinds/calico.ts';
 import { ciliumLayer } from './kinds/cilium.ts';
 import { ciliumNotes } from './kinds/cilium-notes.ts';
 import { ambientRewrites, istioLayer, istioTraits } from './kinds/istio.ts';
@@ -22,7 +22,7 @@ export function programOf(world: PolicyWorld, options: CalicoOptions = {}): Poli
   // What the network sees of a mesh's traffic may be the port of its tunnel.
   const rewrites = [...network.rewrites, ...ambientRewrites(world), ...linkerdRewrites(world)];
   const layers = [{ ...network, rewrites }, istioLayer(world), linkerdLayer(world)];
-  const program = { layers: layers.filter((layer) => layer !== undefined), notes: notesOf(world) };
+  const program = { layers: layers.filter((layer) => layer !== undefined), notes: notesOf(world, options) };
   return withDoubts(program, world.cluster);
 }
 
@@ -37,9 +37,10 @@ function networkLayer(world: PolicyWorld, options: CalicoOptions): Layer {
   }
 }
 
-function notesOf(world: PolicyWorld): readonly PolicyProgramNote[] {
+function notesOf(world: PolicyWorld, { includeStaged }: CalicoOptions): readonly PolicyProgramNote[] {
   const { dialect } = world.reading;
   return [
+    ...(includeStaged === true ? [] : stagedNotes(world)),
     ...adminNotes(world),
     ...(dialect === 'calico' ? calicoNotes(world) : []),
     ...(dialect === 'cilium' ? ciliumNotes(world) : []),

@@ -40,6 +40,10 @@ beforeAll(() => {
     `${pods}${admit('api', 'wob', 8080).replace('ingress:', 'policyTypes: [Egress]\n  ingress:')}`,
   );
   write('empty/notes.txt', 'nothing');
+  write(
+    'staged/all.yaml',
+    `${pods}apiVersion: projectcalico.org/v3\nkind: StagedNetworkPolicy\nmetadata: {name: lock, namespace: shop}\nspec: {selector: app == 'api', types: [Ingress]}\n`,
+  );
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
@@ -56,6 +60,16 @@ describe('policy diff', () => {
     const { code, stdout } = await policy('diff', join(root, 'a'), join(root, 'renamed'));
     expect(stdout.split('\n')[0]).toBe('No difference: policies changed (1 renamed), connectivity did not.');
     expect(code).toBe(0);
+  });
+
+  it('shows what staged policies would change, and says that they are left out otherwise', async () => {
+    const staged = join(root, 'staged');
+    const { code, stdout } = await policy('diff', staged, '--staged');
+    expect(code).toBe(1);
+    expect(stdout).toContain('shop/lock was added');
+    expect(stdout).toContain('- shop/web[Deployment]');
+    expect((await policy('list', staged)).stdout).toContain('1 staged policy is not enforced');
+    expect((await policy('diff', staged)).code).toBe(3);
   });
 
   it.each(['json', 'csv', 'md', 'dot', 'html'])('has %s', async (format) => {

@@ -315,3 +315,13 @@ export function calicoNotes({ cluster }: PolicyWorld): readonly PolicyProgramNot
   }
   return notes;
 }
+
+/** Staged policies are written down and not enforced. */
+export function stagedNotes({ cluster }: PolicyWorld): readonly PolicyProgramNote[] {
+  if (cluster.calico.state === 'unknown') return [];
+  const { stagedPolicies, stagedKubernetesPolicies } = cluster.calico.value;
+  const count = stagedPolicies.length + stagedKubernetesPolicies.length;
+  if (count === 0) return [];
+  const are = count === 1 ? '1 staged policy is' : `${count} staged policies are`;
+  return [{ text: `${are} not enforced and left out; --staged judges as if they were` }];
+}
