@@ -27,28 +27,37 @@ export function transmit(
   nextHop: Address,
   routeMtuBytes = Number.POSITIVE_INFINITY,
 ): readonly Stage[] {
-  const device = world.device(cursor.netns, deviceName);
-  if (device === undefined) {
-    return [
-      cannotTell(cursor, 'route', `device ${deviceName} of ${cursor.netns.id} was not recorded`, {
-        facts: { what: `devices of ${cursor.netns.id}` },
-      }),
-    ];
-  }
-  if (!device.up) {
-    return [
-      lose(cursor, 'route', 'device-down', `device ${device.name} is down`, {
-        facts: { device: device.name, deviceKind: device.kind },
-        sources: [device.source],
-      }),
-    ];
-  }
+  const given = giveTo(world, cursor, deviceName, routeMtuBytes);
+  if ('at' in given) return [given];
+  const { device } = given;
   if (device.kind === 'loopback') return [{ at: 'ip-in', cursor, device }];
-  const sized = fitDevice(cursor, device, routeMtuBytes);
-  if ('at' in sized) return [sized];
-  return resolveNeighbour(world, sized, device, nextHop).map((found) =>
+  return resolveNeighbour(world, given.cursor, device, nextHop).map((found) =>
     'at' in found ? found : { at: 'frame-out', cursor: found.cursor, device, dstMac: found.mac },
   );
+}
+
+/** The device takes the packet, whole or in fragments: it is there, it is up, and the size fits. */
+export function giveTo(
+  world: World,
+  cursor: Cursor,
+  deviceName: string,
+  routeMtuBytes = Number.POSITIVE_INFINITY,
+): { readonly cursor: Cursor; readonly device: Device } | Stage {
+  const device = world.device(cursor.netns, deviceName);
+  if (device === undefined) {
+    return cannotTell(cursor, 'route', `device ${deviceName} of ${cursor.netns.id} was not recorded`, {
+      facts: { what: `devices of ${cursor.netns.id}` },
+    });
+  }
+  if (!device.up) {
+    return lose(cursor, 'route', 'device-down', `device ${device.name} is down`, {
+      facts: { device: device.name, deviceKind: device.kind },
+      sources: [device.source],
+    });
+  }
+  if (device.kind === 'loopback') return { cursor, device };
+  const sized = fitDevice(cursor, device, routeMtuBytes);
+  return 'at' in sized ? sized : { cursor: sized, device };
 }
 
 /** A packet larger than the device: sent in fragments where that is allowed, else it should have been refused before. */

@@ -2,6 +2,7 @@
 import type { HookName } from '../model/netfilter.ts';
 import { formatSource } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
+import type { Address } from '../net/address.ts';
 import { addSteps, type Cursor, doubt, lose, type Stage } from './cursor.ts';
 import type { Decisive, HookOutcome, RuleView } from './netfilter/context.ts';
 import { traverseHook } from './netfilter/evaluate.ts';
@@ -12,6 +13,8 @@ export interface HookDevices {
   readonly outDevice?: string;
   readonly physIn?: string;
   readonly physOut?: string;
+  /** Gateway of the route taken, for MASQUERADE. */
+  readonly nextHop?: Address;
 }
 
 /** Every way the packet can come out of the hooks: a cursor where it was accepted, an end where it was lost. */
@@ -92,7 +95,12 @@ function refused(cursor: Cursor, hook: HookName, outcome: HookOutcome): Stage {
   // The steps of the outcome end with the decisive one; here it is said once, with its facts.
   const before = outcome.steps.filter((s) => s.action !== 'lost');
   return lose(
-    { ...addSteps(cursor, before), share: cursor.share * outcome.share },
+    // What it did to a connection that is in the table stays done.
+    {
+      ...addSteps(cursor, before),
+      share: cursor.share * outcome.share,
+      connections: outcome.connections,
+    },
     'filter',
     reasonOf(outcome),
     text,

@@ -7,6 +7,8 @@ import { formatPrefix } from '../net/prefix.ts';
 import { addSteps, type Cursor, cannotTell, doubt, lose, pass, type Stage, wireBytes } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import {
+  checkAddresses,
+  type InputCheck,
   isLocal,
   lookupRoute,
   type RouteResult,
@@ -24,7 +26,7 @@ type Found = Extract<RouteResult, { state: 'found' }>;
 
 /** ip_local_out(): a packet that starts here. */
 export function send(world: World, cursor: Cursor): readonly Stage[] {
-  const routed = findRoute(cursor, { src: cursor.packet.src });
+  const routed = findRoute(cursor, outputRoute(cursor));
   if ('at' in routed) return [routed];
   const { route } = routed;
   const devices = outDevices(route);
@@ -32,7 +34,7 @@ export function send(world: World, cursor: Cursor): readonly Stage[] {
     if ('at' in result) return [result];
     // A changed mark or destination asks for the route anew (ip_route_me_harder).
     const again = isChanged(cursor.packet, result.packet)
-      ? findRoute(result, { src: result.packet.src })
+      ? findRoute(result, outputRoute(result))
       : { cursor: result, route };
     return 'at' in again ? [again] : leave(world, again.cursor, again.route);
   });
@@ -57,38 +59,39 @@ function leave(world: World, cursor: Cursor, found: Found): readonly Stage[] {
     ];
   }
   const inDevice = cursor.inDevice === undefined ? {} : { inDevice: cursor.inDevice };
-  return runHooks(cursor, ['postrouting'], { outDevice: deviceName, ...inDevice }).map((result) => {
-    if ('at' in result) return result;
-    if (local) {
-      const lo = world.device(result.netns, 'lo');
-      return lo === undefined
-        ? cannotTell(result, 'route', 'the loopback device was not recorded', {
-            facts: { what: `devices of ${result.netns.id}` },
-          })
-        : { at: 'ip-in', cursor: { ...result, inDevice: 'lo' }, device: lo };
-    }
-    return {
-      at: 'transmit',
-      cursor: result,
-      device: deviceName,
-      nextHop: found.nexthop.gateway ?? result.packet.dst,
-      ...(found.route.mtuBytes === undefined ? {} : { mtuBytes: found.route.mtuBytes }),
-    };
-  });
+  const nextHop = found.nexthop.gateway === undefined ? {} : { nextHop: found.nexthop.gateway };
+  return runHooks(cursor, ['postrouting'], { outDevice: deviceName, ...nextHop, ...inDevice }).map(
+    (result) => {
+      if ('at' in result) return result;
+      if (local) {
+        const lo = world.device(result.netns, 'lo');
+        return lo === undefined
+          ? cannotTell(result, 'route', 'the loopback device was not recorded', {
+              facts: { what: `devices of ${result.netns.id}` },
+            })
+          : { at: 'ip-in', cursor: { ...result, inDevice: 'lo' }, device: lo };
+      }
+      return {
+        at: 'transmit',
+        cursor: result,
+        device: deviceName,
+        nextHop: found.nexthop.gateway ?? result.packet.dst,
+        ...(found.route.mtuBytes === undefined ? {} : { mtuBytes: found.route.mtuBytes }),
+      };
+    },
+  );
 }
 
-interface RouteQuery {
-  readonly src?: Address;
-  readonly iif?: string;
-}
+/** The way of the namespace's own packet. */
+const outputRoute = ({ netns, packet: { src, dst, mark } }: Cursor): RouteResult =>
+  lookupRoute(netns, { src, dst, mark });
 
 /** Routing with its failures turned into ends. */
 function findRoute(
   cursor: Cursor,
-  query: RouteQuery,
+  result: RouteResult,
 ): { readonly cursor: Cursor; readonly route: Found } | Stage {
   const { packet, netns } = cursor;
-  const result = lookupRoute(netns, { dst: packet.dst, mark: packet.mark, ...query });
   const dst = formatAddress(packet.dst);
   if (result.state === 'unknown') {
     return cannotTell(cursor, 'route', `the route to ${dst} cannot be told: ${result.why}`, {
@@ -189,31 +192,43 @@ function staysOnBridge(cursor: Cursor, device: Device, inPort: string): Stage | 
   return { at: 'bridge-on', cursor: checked, device, nextHop, inPort };
 }
 
+/** ip_route_input_slow(): the order of its checks decides whether a sender is told, or hears nothing. */
 function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] {
   const { netns, packet } = cursor;
   // Packets that come by the loopback device were checked when they were sent.
-  const checked = device.kind === 'loopback' ? cursor : checkSource(cursor, device);
-  if ('at' in checked) return [checked];
-  const local = isLocal(netns, packet.dst);
+  const isLooped = device.kind === 'loopback';
+  const addressed = isLooped ? cursor : judged(cursor, device, checkAddresses(netns, packet, device.name));
+  if ('at' in addressed) return [addressed];
+  const { dst, src, mark } = packet;
+  const result = lookupRoute(netns, { dst, src, mark, iif: device.name });
+  const local = takes(netns, dst, result);
   if (local === 'unknown') {
     return [
-      cannotTell(checked, 'route', `local addresses of ${netns.id} are not known`, {
+      cannotTell(addressed, 'route', `local addresses of ${netns.id} are not known`, {
         facts: { what: `routes of ${netns.id}` },
       }),
     ];
   }
-  if (local) {
-    return runHooks(checked, ['input'], { inDevice: device.name }).map((result) =>
-      'at' in result ? result : { at: 'deliver', cursor: result, device: device.name },
-    );
-  }
-  return forward(world, checked, device);
+  if (!local) return forward(world, addressed, device, result);
+  const checked = isLooped ? addressed : checkSource(addressed, device);
+  if ('at' in checked) return [checked];
+  return runHooks(checked, ['input'], { inDevice: device.name }).map((passed) =>
+    'at' in passed ? passed : { at: 'deliver', cursor: passed, device: device.name },
+  );
 }
 
-/** fib_validate_source(): martians and the reverse-path filter. */
-function checkSource(cursor: Cursor, device: Device): Cursor | Stage {
+/** Whether the namespace itself takes packets for the address; broadcasts among them. */
+function takes(netns: Netns, dst: Address, result: RouteResult): boolean | 'unknown' {
+  if (result.state === 'found' && ['local', 'anycast', 'broadcast'].includes(result.route.type)) return true;
+  return isLocal(netns, dst);
+}
+
+/** fib_validate_source(): own addresses as source, and the reverse-path filter. */
+const checkSource = (cursor: Cursor, device: Device): Cursor | Stage =>
+  judged(cursor, device, reversePathCheck(cursor.netns, cursor.packet, device.name));
+
+function judged(cursor: Cursor, device: Device, result: InputCheck): Cursor | Stage {
   const { netns, packet } = cursor;
-  const result = reversePathCheck(netns, packet, device.name);
   switch (result.state) {
     case 'pass':
       return cursor;
@@ -231,8 +246,14 @@ function checkSource(cursor: Cursor, device: Device): Cursor | Stage {
   }
 }
 
-function forward(world: World, cursor: Cursor, device: Device): readonly Stage[] {
+/** ip_forward() and, where there is no way, ip_error(): who does not forward says nothing. IPv6 refuses before it looks at that. */
+function forward(world: World, cursor: Cursor, device: Device, result: RouteResult): readonly Stage[] {
   const { netns, packet } = cursor;
+  const isWay = result.state === 'found' || result.state === 'unknown';
+  if (!isWay && packet.dst.family === 6) {
+    const refused = findRoute(cursor, result);
+    if ('at' in refused) return [refused];
+  }
   const allowed = forwards(netns, device.name, packet.dst.family);
   if (allowed.state === 'no') {
     return [
@@ -248,23 +269,23 @@ function forward(world: World, cursor: Cursor, device: Device): readonly Stage[]
       : doubt(cursor, 'route', `whether ${netns.id} forwards is not known: ${allowed.why}`, {
           facts: { what: `sysctls of ${netns.id}` },
         });
-  if (packet.ttl <= 1) {
-    return [lose(known, 'route', 'ttl-exceeded', 'the time to live is used up', { facts: {} })];
-  }
-  const routed = findRoute(
-    { ...known, packet: { ...packet, ttl: packet.ttl - 1 } },
-    { src: packet.src, iif: device.name },
-  );
+  const checked = isWay ? checkSource(known, device) : known;
+  if ('at' in checked) return [checked];
+  const routed = findRoute(checked, result);
   if ('at' in routed) return [routed];
-  const tooBig = exceedsMtu(world, routed.cursor, routed.route);
+  if (packet.ttl <= 1) {
+    return [lose(routed.cursor, 'route', 'ttl-exceeded', 'the time to live is used up', { facts: {} })];
+  }
+  const aged = { ...routed.cursor, packet: { ...packet, ttl: packet.ttl - 1 } };
+  const tooBig = exceedsMtu(world, aged, routed.route);
   if (tooBig !== undefined) return [tooBig];
-  const untranslated = untranslatedService(world, routed.cursor);
+  const untranslated = untranslatedService(world, aged);
   const devices = { inDevice: device.name, ...outDevices(routed.route) };
-  return runHooks(routed.cursor, ['forward'], devices).flatMap((result) => {
-    if ('at' in result) return [result];
+  return runHooks(aged, ['forward'], devices).flatMap((passed) => {
+    if ('at' in passed) return [passed];
     // Only a packet that no rule refuses tells that the Service's rules are missing.
-    if (untranslated !== undefined) return [lose(result, 'nat', ...untranslated)];
-    return leave(world, result, routed.route);
+    if (untranslated !== undefined) return [lose(passed, 'nat', ...untranslated)];
+    return leave(world, passed, routed.route);
   });
 }
 

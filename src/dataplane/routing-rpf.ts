@@ -28,7 +28,7 @@ const pass: InputCheck = { state: 'pass' };
 export function reversePathCheck(netns: Netns, packet: Packet, inDevice: string): InputCheck {
   // Packets by the loopback device keep the route that they were sent with.
   if (inDevice === 'lo') return pass;
-  const addresses = martianCheck(netns, packet, inDevice);
+  const addresses = checkAddresses(netns, packet, inDevice);
   if (addresses.state !== 'pass' || packet.src.family === 6 || isUnspecified(packet.src)) return addresses;
   if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
   const mode = effectiveMode(netns, inDevice);
@@ -161,7 +161,7 @@ const isLimitedBroadcast = (a: Address): boolean => a.family === 4 && a.value ==
 const isZeroNet = (a: Address): boolean => a.family === 4 && a.value >> 24n === 0n;
 
 /** Addresses that no packet from the wire may carry (ip_route_input_slow); after PREROUTING, so a DNAT to 127/8 is caught. */
-function martianCheck(netns: Netns, packet: Packet, inDevice: string): InputCheck {
+export function checkAddresses(netns: Netns, packet: Packet, inDevice: string): InputCheck {
   const { src, dst } = packet;
   const source = formatAddress(src);
   if (isMulticast(src) || isLimitedBroadcast(src))

@@ -17,17 +17,29 @@ const maxStages = 4_000;
 
 const maxHops = 48;
 
+type Ended = Extract<Stage, { at: 'end' }>;
+
 /** Moves a packet until every variant of it has ended. */
-export function run(world: World, first: Stage): readonly Arrival[] {
+export const run = (world: World, first: Stage): readonly Arrival[] =>
+  runUntil(world, first, isEnd).map(({ cursor, end }) => ({ cursor, end }));
+
+const isEnd = (stage: Stage): stage is Ended => stage.at === 'end';
+
+/** Moves a packet until every variant of it has ended or is at a stage where the caller takes it over. */
+export function runUntil<Last extends Stage>(
+  world: World,
+  first: Stage,
+  isLast: (stage: Stage) => stage is Last,
+): readonly (Last | Ended)[] {
   const queue: Stage[] = [first];
-  const arrivals: Arrival[] = [];
+  const last: (Last | Ended)[] = [];
   for (let stages = 0; queue.length > 0; stages++) {
     const stage = queue.pop() as Stage;
-    if (stage.at === 'end') arrivals.push({ cursor: stage.cursor, end: stage.end });
-    else if (stages > maxStages || stage.cursor.hops.length > maxHops) arrivals.push(endless(stage.cursor));
+    if (isEnd(stage) || isLast(stage)) last.push(stage);
+    else if (stages > maxStages || stage.cursor.hops.length > maxHops) last.push(endless(stage.cursor));
     else queue.push(...next(world, stage));
   }
-  return arrivals;
+  return last;
 }
 
 function next(world: World, stage: Exclude<Stage, { at: 'end' }>): readonly Stage[] {
@@ -49,7 +61,7 @@ function next(world: World, stage: Exclude<Stage, { at: 'end' }>): readonly Stag
   }
 }
 
-function endless(cursor: Cursor): Arrival {
+function endless(cursor: Cursor): Ended {
   const step: Step = {
     kind: 'route',
     action: 'lost',
@@ -57,5 +69,5 @@ function endless(cursor: Cursor): Arrival {
     text: `the packet goes round in circles (${cursor.hops.length} hops)`,
   };
   const closed = closeHop({ ...cursor, steps: [...cursor.steps, step] });
-  return { cursor: closed, end: { kind: 'lost', step } };
+  return { at: 'end', cursor: closed, end: { kind: 'lost', step } };
 }

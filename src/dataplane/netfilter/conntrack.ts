@@ -69,7 +69,7 @@ const isIcmp = (protocol: Transport): protocol is 'icmp' | 'icmpv6' =>
   protocol === 'icmp' || protocol === 'icmpv6';
 
 /** ICMP messages that quote the packet they are about. */
-function isIcmpError(packet: Packet): boolean {
+export function isIcmpError(packet: Packet): boolean {
   const type = packet.icmp?.type;
   if (type === undefined) return false;
   if (packet.protocol === 'icmp') return [3, 4, 5, 11, 12].includes(type);
@@ -77,7 +77,7 @@ function isIcmpError(packet: Packet): boolean {
 }
 
 /** Ports stand for themselves; of ICMP the id is the source port and type and code the destination port, as in the kernel. */
-function tupleOf(packet: Packet): Tuple {
+export function tupleOf(packet: Packet): Tuple {
   if (packet.icmp !== undefined && isIcmp(packet.protocol))
     return {
       src: packet.src,
@@ -88,7 +88,7 @@ function tupleOf(packet: Packet): Tuple {
   return { src: packet.src, dst: packet.dst, srcPort: packet.srcPort, dstPort: packet.dstPort };
 }
 
-function invert(protocol: Transport, tuple: Tuple): Tuple {
+export function invert(protocol: Transport, tuple: Tuple): Tuple {
   if (isIcmp(protocol)) {
     const type = Math.floor(tuple.dstPort / 256);
     const back = [...icmpReply[protocol]].find(([, reply]) => reply === type)?.[0];

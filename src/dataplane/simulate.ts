@@ -1,0 +1,216 @@
+/**
+ * Packets through one network namespace, one after the other over one connection table: the walk's own stages from the
+ * device that a packet comes by to the device or socket that it is given to. What is behind that device is not asked.
+ */
+import { orElse, unknown } from '../model/known.ts';
+import type { Netns } from '../model/netns.ts';
+import type { Simulated } from '../model/simulated.ts';
+import type { Snapshot } from '../model/snapshot.ts';
+import { snapshotSchema } from '../model/snapshot.ts';
+import { formatSource } from '../model/source.ts';
+import type { Step } from '../model/verdict.ts';
+import type { Packet } from '../net/packet.ts';
+import { type Cursor, doubt, type Stage } from './cursor.ts';
+import { giveTo } from './frames.ts';
+import { runUntil } from './run.ts';
+import { answerTo } from './simulate-answer.ts';
+import { type ConnectionTable, connectionTable } from './simulate-table.ts';
+import { World } from './world.ts';
+
+export interface Arriving {
+  /** The device it comes by; absent: a process of the namespace sends it. */
+  readonly iif?: string;
+  readonly packet: Packet;
+}
+
+/** A namespace that takes one packet after the other; each changes the connections that the next ones find. */
+export function simulation(netns: Netns): (arriving: Arriving) => Simulated {
+  const world = new World(aloneIn(netns));
+  // Not recorded: packets that belong to connections from before look like new ones.
+  const table = connectionTable(netns.id, orElse(netns.conntrack, []));
+  return (arriving) => simulate(world, netns, table, arriving);
+}
+
+/** No device of this name. The caller says so: it is the question that is wrong, not the state. */
+export function lacksDevice(netns: Netns, name: string): boolean {
+  return netns.devices.state === 'known' && !netns.devices.value.some((device) => device.name === name);
+}
+
+function aloneIn(netns: Netns): Snapshot {
+  const absent = unknown('one namespace alone has no objects');
+  return {
+    schema: snapshotSchema,
+    takenAt: '',
+    source: { kind: 'recorded', name: netns.id },
+    cluster: {
+      pods: absent,
+      nodes: absent,
+      namespaces: absent,
+      services: absent,
+      endpointSlices: absent,
+      networkPolicies: absent,
+      workloads: absent,
+      configMaps: absent,
+      serviceAccounts: absent,
+      adminPolicies: absent,
+      calico: absent,
+      cilium: absent,
+      istio: absent,
+      linkerd: absent,
+      problems: [],
+    },
+    netns: new Map([[netns.id, netns]]),
+    probes: absent,
+    gaps: [],
+  };
+}
+
+type Last = Extract<Stage, { at: 'transmit' | 'deliver' | 'bridge-on' | 'end' }>;
+
+function simulate(world: World, netns: Netns, table: ConnectionTable, arriving: Arriving): Simulated {
+  const { iif, packet } = arriving;
+  const isOut = (stage: Stage): stage is Last =>
+    stage.at === 'deliver' ||
+    stage.at === 'bridge-on' ||
+    (stage.at === 'transmit' && world.device(netns, stage.device)?.kind !== 'loopback');
+  const last = runUntil(world, entry(world, netns, table, arriving), isOut);
+  const ends = last.map((stage) => ({ ...endOf(world, stage, iif), cursor: stage.cursor }));
+  const [only] = ends;
+  if (only === undefined) throw new TypeError('a packet has an end');
+  if (ends.length > 1) {
+    const views = ends.map(({ cursor }) => cursor.connections);
+    table.mistrust(packet, views);
+    return byChance(packet, ends);
+  }
+  const { cursor, ...end } = only;
+  if (end.verdict === 'unknown') table.mistrust(packet, [cursor.connections]);
+  else if (!table.keep(cursor.connections))
+    return { ...end, verdict: 'unknown', reason: takenTuple, alternatives: [end] };
+  return end;
+}
+
+const takenTuple =
+  'another connection already has the translated addresses and ports: the kernel picks a free port at random';
+
+function byChance(packet: Packet, ends: readonly (Simulated & { readonly cursor: Cursor })[]): Simulated {
+  const alternatives = ends.map(({ cursor, ...end }) => ({ ...end, share: cursor.share }));
+  const [first] = alternatives;
+  return {
+    verdict: 'unknown',
+    packet,
+    reason: `chance decides among ${alternatives.length} outcomes`,
+    ...(first?.rule === undefined ? {} : { rule: first.rule }),
+    alternatives,
+    steps: [],
+  };
+}
+
+function entry(world: World, netns: Netns, table: ConnectionTable, { iif, packet }: Arriving): Stage {
+  const fresh: Cursor = {
+    netns,
+    packet,
+    steps: [],
+    hops: [],
+    connections: table.view(packet),
+    share: 1,
+    doubts: [],
+    remarks: [],
+    tunnels: [],
+  };
+  const cursor = noteGaps(fresh, table);
+  if (iif === undefined) return { at: 'send', cursor };
+  const device = world.device(netns, iif);
+  const what = { facts: { what: `devices of ${netns.id}` } };
+  if (device === undefined) {
+    const reason = netns.devices.state === 'unknown' ? netns.devices.why : `${iif} is not among the devices`;
+    const step: Step = { kind: 'receive', action: 'unknown', text: reason, reason: 'unknown-state', ...what };
+    return { at: 'end', cursor, end: { kind: 'unknown', step } };
+  }
+  if (!device.up) {
+    const step: Step = {
+      kind: 'receive',
+      action: 'lost',
+      reason: 'device-down',
+      text: `device ${iif} is down`,
+      sources: [device.source],
+    };
+    return { at: 'end', cursor, end: { kind: 'lost', step } };
+  }
+  // A packet that comes by a bridge port is taken to be addressed to the bridge itself, not bridged on.
+  const bridge = device.master === undefined ? undefined : world.device(netns, device.master);
+  return bridge?.kind === 'bridge'
+    ? { at: 'ip-in', cursor: { ...cursor, inDevice: bridge.name }, device: bridge, physIn: iif }
+    : { at: 'ip-in', cursor: { ...cursor, inDevice: iif }, device };
+}
+
+/** What is missing before the first rule is asked. */
+function noteGaps(cursor: Cursor, table: ConnectionTable): Cursor {
+  const { netns, packet } = cursor;
+  const known = table.isTrusted(packet)
+    ? cursor
+    : doubt(
+        cursor,
+        'conntrack',
+        'the connection it belongs to was opened by a packet whose outcome is unknown',
+      );
+  const { family } = packet.src;
+  const { rulesets, nftTables } = netns;
+  if (rulesets.state === 'unknown' || rulesets.value.some((one) => one.family === family)) return known;
+  if (nftTables.state === 'known') return known;
+  const save = family === 4 ? 'iptables-save.txt' : 'ip6tables-save.txt';
+  return doubt(known, 'filter', `rules of IPv${family} are not known: ${save} was not collected`);
+}
+
+function endOf(world: World, stage: Last, iif: string | undefined): Simulated {
+  switch (stage.at) {
+    case 'deliver':
+      return settled(stage.cursor, { verdict: 'deliver', reason: `for ${stage.cursor.netns.id} itself` });
+    case 'bridge-on': {
+      const end = { verdict: 'forward', oif: stage.device.name, reason: 'bridged on' } as const;
+      return settled(stage.cursor, end);
+    }
+    case 'transmit': {
+      const given = giveTo(world, stage.cursor, stage.device, stage.mtuBytes);
+      if ('at' in given) return given.at === 'end' ? ended(given.cursor, given.end, iif) : lostInside();
+      const route = given.cursor.steps.findLast((step) => step.kind === 'route');
+      const reason = route?.text ?? `leaves by ${stage.device}`;
+      return settled(given.cursor, { verdict: 'forward', oif: stage.device, reason });
+    }
+    case 'end':
+      return ended(stage.cursor, stage.end, iif);
+  }
+}
+
+function lostInside(): never {
+  throw new TypeError('a device takes a packet or ends it');
+}
+
+/** The packet got through, unless something on the way could not be told. */
+function settled(cursor: Cursor, end: Pick<Simulated, 'verdict' | 'oif' | 'reason'>): Simulated {
+  const { packet, steps, doubts } = cursor;
+  const accepting = steps.findLast((step) => step.kind === 'filter' && step.action === 'pass');
+  const done: Simulated = { ...end, ...ruleOf(accepting), packet, steps };
+  const [first] = doubts;
+  if (first === undefined) return done;
+  return { ...done, verdict: 'unknown', reason: first.text, ...ruleOf(first), alternatives: [done] };
+}
+
+function ended(
+  cursor: Cursor,
+  end: Extract<Stage, { at: 'end' }>['end'],
+  iif: string | undefined,
+): Simulated {
+  const { packet } = cursor;
+  const steps = cursor.hops.flatMap((hop) => hop.steps);
+  if (end.kind === 'delivered') return settled(cursor, { verdict: 'deliver', reason: 'delivered' });
+  const told = { packet, reason: end.step.text, ...ruleOf(end.step), steps };
+  if (end.kind === 'unknown') return { ...told, verdict: 'unknown' };
+  const answer = answerTo(packet, end.step, iif !== undefined);
+  // A loss that is certain stays certain, whatever was doubtful before it.
+  return answer === undefined ? { ...told, verdict: 'drop' } : { ...told, verdict: 'reject', answer };
+}
+
+function ruleOf(step: Step | undefined): { rule?: string } {
+  const source = step?.sources?.[0];
+  return source === undefined ? {} : { rule: formatSource(source) };
+}
