@@ -134,7 +134,9 @@ function fulfils(
   const ofPods = source === 'any' || source === 'k8s';
   if (found.length === 0 && ofPods && key.startsWith(namespaceLabels) && !knowsNamespace(world, end))
     return 'maybe';
-  if (found.length === 0 && unseen !== undefined && (source === 'any' || source === unseen)) return 'maybe';
+  // Cilium's own labels of pods are on no node.
+  const ofNodes = unseen !== undefined && key !== namespaceKey && !key.startsWith('io.cilium.k8s');
+  if (found.length === 0 && ofNodes && (source === 'any' || source === unseen)) return 'maybe';
   switch (operator) {
     case 'In':
       return certain(found.some(({ value }) => values.includes(value)));
