@@ -92,7 +92,7 @@ const specKeys = [
 const globalKeys = ['namespaceSelector', 'doNotTrack', 'preDNAT', 'applyOnForward'];
 
 /** Throws Mismatch where nobody can say whom the policy selects, or where in the order it stands. */
-export function readCalicoPolicy(item: JsonObject, kind: CalicoPolicy['kind']): CalicoPolicy {
+function readCalicoPolicy(item: JsonObject, kind: CalicoPolicy['kind']): CalicoPolicy {
   const meta = metadata(item);
   const spec = objectOrEmpty(item.spec, 'spec');
   const problems: PolicyProblem[] = [];
@@ -188,7 +188,7 @@ function readStagedAction(spec: JsonObject): CalicoStagedAction {
   return action;
 }
 
-export function readStagedKubernetesPolicy(item: JsonObject): CalicoStagedKubernetesPolicy {
+function readStagedKubernetesPolicy(item: JsonObject): CalicoStagedKubernetesPolicy {
   const { stagedAction, ...spec } = objectOrEmpty(item.spec, 'spec');
   return { action: readStagedAction({ stagedAction }), policy: readNetworkPolicy({ ...item, spec }) };
 }
@@ -200,7 +200,7 @@ const fixedTiers: Readonly<Record<string, readonly [order: number, defaultAction
   'kube-baseline': [10_000_000, 'Pass'],
 };
 
-export function readTier(item: JsonObject): CalicoTier {
+function readTier(item: JsonObject): CalicoTier {
   const { name } = metadata(item);
   const spec = objectOrEmpty(item.spec, 'spec');
   const problems: PolicyProblem[] = [];
@@ -222,7 +222,7 @@ export function readTier(item: JsonObject): CalicoTier {
 const present = (value: unknown): boolean => value !== undefined && value !== null;
 
 /** Invalid nets are left out, as Felix leaves them out. */
-export function readNetworkSet(item: JsonObject, namespaced: boolean): CalicoNetworkSet {
+function readNetworkSet(item: JsonObject, namespaced: boolean): CalicoNetworkSet {
   const meta = metadata(item);
   const spec = objectOrEmpty(item.spec, 'spec');
   const problems: PolicyProblem[] = [];
@@ -250,7 +250,7 @@ function readValid<T>(
   });
 }
 
-export function readProfile(item: JsonObject): CalicoProfile {
+function readProfile(item: JsonObject): CalicoProfile {
   const { name } = metadata(item);
   const spec = objectOrEmpty(item.spec, 'spec');
   const problems: PolicyProblem[] = [];
@@ -266,7 +266,7 @@ export function readProfile(item: JsonObject): CalicoProfile {
   };
 }
 
-export function readHostEndpoint(item: JsonObject): CalicoHostEndpoint {
+function readHostEndpoint(item: JsonObject): CalicoHostEndpoint {
   const meta: Metadata = metadata(item);
   const spec = objectOrEmpty(item.spec, 'spec');
   const problems: PolicyProblem[] = [];

@@ -128,7 +128,7 @@ function namespaceOf(item: JsonObject, field: string): { readonly namespace?: st
 }
 
 /** Labels of objects, which have no source. */
-export function plainSelector(value: unknown, field: string): Selector {
+function plainSelector(value: unknown, field: string): Selector {
   const matchExpressions = readSelector(value, field).map(({ source, key, operator, values }) => {
     if (source !== 'any') throw new Mismatch(field, `is no label key: ${JSON.stringify(`${source}:${key}`)}`);
     return { key, operator, values };

@@ -15,7 +15,6 @@ export {
   metadata,
   object,
   objectOrEmpty,
-  optionalString,
   string,
   stringOr,
 } from './shape.ts';

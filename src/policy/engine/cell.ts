@@ -4,7 +4,6 @@ import {
   intersectPorts,
   noPorts,
   type PortSet,
-  samePorts,
   subtractPorts,
   unionPorts,
 } from '../../net/port-set.ts';
@@ -102,6 +101,3 @@ export const cellKey = (cell: Cell): string =>
   cell.maybe.length === 0
     ? cell.allow.join()
     : `${cell.allow.join()}|${cell.conditions.map((part) => `${part.ports.join()}?${part.condition.code} ${part.condition.text}`).join('|')}`;
-
-export const sameCells = (a: Cell, b: Cell): boolean =>
-  a === b || (samePorts(a.allow, b.allow) && samePorts(a.maybe, b.maybe));

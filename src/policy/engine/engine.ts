@@ -104,7 +104,7 @@ export function assemble(parts: EngineParts): Engine {
 }
 
 /** Both cells must let a port pass; the few distinct cells meet again and again. */
-export function cellJoiner(intern: (cell: Cell) => Cell): (a: Cell, b: Cell) => Cell {
+function cellJoiner(intern: (cell: Cell) => Cell): (a: Cell, b: Cell) => Cell {
   const joined = new Map<Cell, Map<Cell, Cell>>();
   return (a, b) => {
     if (a === openCell) return b;
@@ -127,7 +127,7 @@ const unknownEnd: PointVerdict = {
 const allowed: PointVerdict = { verdict: 'allow', conditions: [] };
 const denied: PointVerdict = { verdict: 'deny', conditions: [] };
 
-export function verdictAt(cell: Cell, point: number): PointVerdict {
+function verdictAt(cell: Cell, point: number): PointVerdict {
   if (hasPort(cell.allow, point)) return allowed;
   if (!hasPort(cell.maybe, point)) return denied;
   return {

@@ -223,7 +223,7 @@ function matchesEntity(world: PolicyWorld, entity: CiliumEntity, end: FlowEnd): 
 }
 
 /** "By default, CIDR-based selectors do not match in-cluster entities (pods or nodes)." */
-export function takesCidrs(world: PolicyWorld, end: FlowEnd): boolean {
+function takesCidrs(world: PolicyWorld, end: FlowEnd): boolean {
   const { kind } = endpointOf(end);
   if (kind === 'external') return true;
   return kind !== 'pod' && world.reading.ciliumCidrMatchesNodes;
