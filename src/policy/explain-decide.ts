@@ -2,6 +2,7 @@
 import { hasId } from '../net/id-set.ts';
 import { hasPort } from '../net/port-set.ts';
 import { type CompiledPolicy, type CompiledRule, resolvePorts } from './engine/compile.ts';
+import { isAbsent } from './engine/decide.ts';
 import type { Engine, EngineLayer } from './engine/engine.ts';
 import type { EndpointClass } from './engine/universe.ts';
 import type { Condition, Direction, Rule, Tier } from './ir.ts';
@@ -100,6 +101,8 @@ export function decideSpot(spot: Spot, hitsOf: HitsOf): Decision {
     const { steps } = plans[t] as (typeof plans)[number];
     const step = steps[s];
     if (step === undefined) return atEnd(t, absent);
+    if (step.length === 1 && step.every(({ policy }) => isAbsent(absent, policy)))
+      return from(t, s + 1, absent);
     const asked = step.length === 1 ? step : firstOfEach(step);
     for (const hit of asked) askedHits.add(hit);
     const fates = asked.map((hit): readonly [Hit, Fate] => [hit, act(t, hit)]);
@@ -120,7 +123,7 @@ export function decideSpot(spot: Spot, hitsOf: HitsOf): Decision {
     const { tier, own } = plans[t] as (typeof plans)[number];
     const isolates = isolation(
       tier,
-      own.filter((policy) => !absent.includes(policy)),
+      own.filter((policy) => !isAbsent(absent, policy)),
     );
     if (isolates === 'no') return enter(t + 1);
     const { unspecified } = tier;

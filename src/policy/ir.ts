@@ -109,6 +109,8 @@ export interface LoweredPolicy {
   readonly subject: EndpointExpr;
   /** Set: the policy may or may not be there, or select the subject. */
   readonly condition?: Condition;
+  /** Policies of a layer with the same text are parts of one object: where one is not there, none of them is. */
+  readonly whole?: string;
   readonly ingress?: LoweredDirection;
   readonly egress?: LoweredDirection;
 }

@@ -84,9 +84,15 @@ function decideCell(layer: Layer, policies: readonly CompiledPolicy[], active: r
   return cellOf(run(plan, 0, 0, everyPort));
 }
 
+/** Whether the policy, or another part of its object, is taken not to be there. */
+export const isAbsent = (absent: readonly CompiledPolicy[], one: CompiledPolicy): boolean =>
+  absent.some(
+    (other) => other === one || (one.policy.whole !== undefined && other.policy.whole === one.policy.whole),
+  );
+
 /** `absent`: policies that are taken not to be there. */
 function tierEnd(policies: readonly CompiledPolicy[], absent: readonly CompiledPolicy[]): TierEnd {
-  const isolating = absent.length === 0 ? policies : policies.filter((policy) => !absent.includes(policy));
+  const isolating = absent.length === 0 ? policies : policies.filter((policy) => !isAbsent(absent, policy));
   if (isolating.some(({ policy }) => policy.condition === undefined)) return { isolated: true };
   const perhaps = isolating[0]?.policy.condition;
   return { isolated: false, ...(perhaps === undefined ? {} : { perhaps }) };
@@ -132,7 +138,8 @@ function run(
       left = subtractPorts(left, shared.ports);
       continue;
     }
-    const { rule, ports: own } = step[0] as ActiveRule;
+    const { policy, rule, ports: own } = step[0] as ActiveRule;
+    if (absent.length > 0 && isAbsent(absent, policy)) continue;
     const met = intersectPorts(left, own);
     if (met.length === 0) continue;
     left = subtractPorts(left, met);
@@ -141,7 +148,7 @@ function run(
       // A policy that may not be there counts as a whole: where it is not, none of its rules is asked, and it isolates nobody.
       const skipped =
         rule.rule.condition === undefined
-          ? run(plan, t, afterPolicy(tierSteps, i), met, [...absent, (step[0] as ActiveRule).policy])
+          ? run(plan, t, afterPolicy(tierSteps, i), met, [...absent, policy])
           : run(plan, t, i + 1, met, absent);
       outcome = joinOutcomes(outcome, eitherOutcome(taken, skipped, met, rule.condition));
     } else if (rule.action === 'pass') passed = unionPorts(passed, met);

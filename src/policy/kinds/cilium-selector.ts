@@ -143,7 +143,12 @@ function requirementReach(
   // No pod has a reserved label.
   const isReserved = (source === 'any' || source === 'reserved') && ends !== podsOnly;
   if (isReserved && (wanted === undefined || wanted.includes(''))) has.push(reservedLabel(scope, key, use));
-  if (ends !== podsOnly && (source === 'any' || source === (use === 'host-subject' ? 'k8s' : 'node')))
+  // Cilium's own labels of pods are on no node.
+  if (
+    ends !== podsOnly &&
+    !ofPodsOnly(key) &&
+    (source === 'any' || source === (use === 'host-subject' ? 'k8s' : 'node'))
+  )
     has.push(exactly(and(onNodes, { is: 'label', of: 'node', key, test: testOf(wanted) })));
   const found = oneOf(has);
   return operator === 'In' || operator === 'Exists' ? found : except(found);

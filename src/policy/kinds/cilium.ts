@@ -146,10 +146,12 @@ function lowerSpec(
   const egress = lower('egress');
   if (ingress === undefined && egress === undefined) return [];
   const { kind, namespace, name, origin } = own.policy;
+  const whole = [kind, namespace, name, own.policy.specs.indexOf(own.spec)].join('/');
   const policyFor = (subject: EndpointExpr, condition?: Condition): LoweredPolicy => ({
     id: { kind, ...(namespace === undefined ? {} : { namespace }), name },
     ...(origin === undefined ? {} : { origin }),
     subject,
+    whole,
     ...(condition === undefined ? {} : { condition }),
     ...(ingress === undefined ? {} : { ingress }),
     ...(egress === undefined ? {} : { egress }),

@@ -65,11 +65,30 @@ interface Applied {
 }
 
 function ciliumResults(world: PolicyWorld, question: DirectedFlow): ReadonlySet<Result> {
-  const { cluster, reading } = world;
+  const { cluster } = world;
   const isPod = endpointOf(question.subject).kind === 'pod';
   if (isPod && cluster.cilium.state === 'unknown') return new Set<Result>(['allow', 'deny']);
-  const applied = appliedSections(world, question);
+  const results = new Set<Result>();
+  for (const applied of scenarios(appliedSections(world, question)))
+    for (const result of resultsWhere(world, question, applied)) results.add(result);
+  return results;
+}
 
+/** A policy of which nobody knows whether it selects the subject counts whole or not at all. */
+function scenarios([first, ...rest]: readonly Applied[]): readonly (readonly Applied[])[] {
+  if (first === undefined) return [[]];
+  const others = scenarios(rest);
+  const taken = others.map((one) => [{ ...first, selected: 'yes' as const }, ...one]);
+  return first.selected === 'yes' ? taken : [...taken, ...others];
+}
+
+function resultsWhere(
+  world: PolicyWorld,
+  question: DirectedFlow,
+  applied: readonly Applied[],
+): ReadonlySet<Result> {
+  const { reading } = world;
+  const isPod = endpointOf(question.subject).kind === 'pod';
   const denials = matches(world, question, applied, 'deny');
   if (denials.some(({ match }) => match === 'yes')) return new Set<Result>(['deny']);
 

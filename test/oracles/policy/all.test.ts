@@ -175,3 +175,46 @@ it('a Calico policy that may not apply counts whole or not at all', () => {
   expect(bothSay(raw, ['a/x', 'a/y', 'TCP', 79], at)).toBe('deny');
   expect(bothSay(raw, ['a/x', 'a/y', 'UDP', 79], at)).toBe('conditional');
 });
+
+it('a Cilium policy that may not apply counts whole or not at all, its deny rules and its allow rules', () => {
+  const clusterwide = (...specs: readonly JsonObject[]): RawObjects => ({
+    'ciliumclusterwidenetworkpolicies.cilium.io': specs.map((spec, i) => ({
+      kind: 'CiliumClusterwideNetworkPolicy',
+      metadata: { name: `p${i}` },
+      spec,
+    })),
+  });
+  const pods = [somePod('a/x', '10.0.0.1'), somePod('a/y', '10.0.0.2')];
+  const at = { dialect: 'cilium', missing: ['namespaces'] } as const;
+  const perhaps = {
+    endpointSelector: { matchLabels: { 'io.cilium.k8s.namespace.labels.team': 'x' } },
+    ingress: [{ fromEntities: ['all'] }],
+  };
+  // Where it applies, it allows; where it does not, nothing isolates.
+  expect(bothSay({ pods, ...clusterwide(perhaps) }, ['a/x', 'a/y', 'TCP', 80], at)).toBe('allow');
+  // Another one isolates: without the allow rules only the denial is left, and with them the deny rule.
+  const denies = { ingressDeny: [{ toPorts: [{ ports: [{ port: '80' }] }] }] };
+  const isolates = { endpointSelector: {}, ingress: [] };
+  const raw = { pods, ...clusterwide({ ...perhaps, ...denies }, { ...isolates, ingress: [{}] }) };
+  expect(bothSay(raw, ['a/x', 'a/y', 'TCP', 80], at)).toBe('deny');
+  expect(bothSay(raw, ['a/x', 'a/y', 'TCP', 81], at)).toBe('conditional');
+});
+
+it("Cilium's own labels of pods are on no node, whether nodes are known or not", () => {
+  const host = somePod('a/y', '192.168.0.1', {}, 'main', 'n2');
+  const raw = {
+    pods: [somePod('a/x', '10.0.0.1'), { ...host, spec: { ...(host.spec as object), hostNetwork: true } }],
+    'ciliumclusterwidenetworkpolicies.cilium.io': [
+      {
+        kind: 'CiliumClusterwideNetworkPolicy',
+        metadata: { name: 'p' },
+        spec: {
+          endpointSelector: {},
+          egress: [{ toEndpoints: [{ matchLabels: { 'io.cilium.k8s.namespace.labels.team': 'x' } }] }],
+        },
+      },
+    ],
+  };
+  const at = { dialect: 'cilium', missing: ['nodes'] } as const;
+  expect(bothSay(raw, ['a/x', 'a/y', 'TCP', 80], at)).toBe('deny');
+});

@@ -83,6 +83,8 @@ const lists = [
   'namespaces',
   'nodes',
   'services',
+  'endpointslices.discovery.k8s.io',
+  'configmaps',
   'serviceaccounts',
   'networkpolicies.networking.k8s.io',
   'adminnetworkpolicies.policy.networking.k8s.io',
