@@ -21,7 +21,7 @@ export function printRuleset(ruleset: Ruleset): string {
 const printChain = (chain: Chain, family: Family): string[] =>
   chain.rules.map((rule) => printRule(chain.name, rule, family));
 
-function printRule(chain: string, rule: Rule, family: Family): string {
+export function printRule(chain: string, rule: Rule, family: Family): string {
   const parts: string[] = [];
   if (rule.counters !== undefined) parts.push(`[${rule.counters.packets}:${rule.counters.bytes}]`);
   parts.push('-A', chain);
