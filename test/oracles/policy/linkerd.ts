@@ -227,7 +227,10 @@ function withProxy(raw: JsonObject): JsonObject {
 export const linkerdMeshed = (base: RawObjects): fc.Arbitrary<RawObjects> =>
   fc
     .record({
-      pods: fc.array(fc.tuple(fc.constantFrom(true, true, true, false), settings), { minLength: 6, maxLength: 6 }),
+      pods: fc.array(fc.tuple(fc.constantFrom(true, true, true, false), settings), {
+        minLength: 6,
+        maxLength: 6,
+      }),
       spaces: fc.array(settings, { minLength: 3, maxLength: 3 }),
     })
     .map((drawn) => ({
