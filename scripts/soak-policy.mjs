@@ -30,7 +30,8 @@ function wholeNumber(name) {
 /** The tests that set the two against each other: those that call agree() or agreeOn(). */
 function contests() {
   const all = readdirSync(join(root, oracles)).filter(
-    (name) => name.endsWith('.test.ts') && /\bagree(On)?\(/.test(readFileSync(join(root, oracles, name), 'utf8')),
+    (name) =>
+      name.endsWith('.test.ts') && /\bagree(On)?\(/.test(readFileSync(join(root, oracles, name), 'utf8')),
   );
   if (options.kind === undefined) return all;
   const kinds = options.kind.split(',');

@@ -19,13 +19,13 @@ export interface PolicySet {
   readonly objects: (addresses: Addresses) => RawObjects;
 }
 
-export const truthNamespaces = ['x', 'y', 'z'] as const;
+const truthNamespaces = ['x', 'y', 'z'] as const;
 export const truthPods: readonly string[] = truthNamespaces.flatMap((space) =>
   ['a', 'b', 'c'].map((name) => `${space}/${name}`),
 );
-export const truthPorts: readonly (readonly [LineProtocol, number])[] = (
-  ['TCP', 'UDP', 'SCTP'] as const
-).flatMap((protocol) => [80, 81].map((port) => [protocol, port] as const));
+const truthPorts: readonly (readonly [LineProtocol, number])[] = (['TCP', 'UDP', 'SCTP'] as const).flatMap(
+  (protocol) => [80, 81].map((port) => [protocol, port] as const),
+);
 
 /** Addresses as nodes with a /24 each give them. */
 export const plainAddresses: Addresses = Object.fromEntries(
