@@ -28,6 +28,8 @@ export interface Cursor {
   /** Set where the packet goes in fragments: the largest one's size. `packet` stays whole, as conntrack sees it. */
   readonly fragmentBytes?: number;
   readonly inDevice?: string;
+  /** Set at OUTPUT where the packet is routed again, with this mark. */
+  readonly routeMark?: number;
   readonly steps: readonly Step[];
   readonly hops: readonly Hop[];
   readonly connections: Connections;

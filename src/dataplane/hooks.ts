@@ -60,6 +60,7 @@ const taken = (cursor: Cursor, outcome: HookOutcome): Cursor => ({
   packet: outcome.packet,
   connections: outcome.connections,
   share: cursor.share * outcome.share,
+  ...(outcome.routeMark === undefined ? {} : { routeMark: outcome.routeMark }),
 });
 
 function accepted(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly (Cursor | Stage)[] {

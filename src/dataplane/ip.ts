@@ -2,7 +2,6 @@
 import type { Device, Netns } from '../model/netns.ts';
 import type { Step } from '../model/verdict.ts';
 import { type Address, formatAddress } from '../net/address.ts';
-import type { Packet } from '../net/packet.ts';
 import { formatPrefix } from '../net/prefix.ts';
 import { addSteps, type Cursor, cannotTell, doubt, lose, pass, type Stage, wireBytes } from './cursor.ts';
 import { runHooks } from './hooks.ts';
@@ -32,23 +31,23 @@ export function send(world: World, cursor: Cursor): readonly Stage[] {
   const devices = outDevices(route);
   return runHooks(routed.cursor, ['output'], devices).flatMap((result) => {
     if ('at' in result) return [result];
-    // A changed mark or destination asks for the route anew (ip_route_me_harder).
-    const again = isChanged(cursor.packet, result.packet)
-      ? findRoute(result, outputRoute(result))
-      : { cursor: result, route };
+    const { routeMark, ...rest } = result;
+    if (routeMark === undefined) return leave(world, result, route);
+    // ip_route_me_harder().
+    const again = findRoute(rest, outputRoute(rest, routeMark));
     return 'at' in again ? [again] : leave(world, again.cursor, again.route);
   });
 }
 
-const isChanged = (before: Packet, after: Packet): boolean =>
-  before.dst.value !== after.dst.value || before.mark !== after.mark || before.src.value !== after.src.value;
-
-const outDevices = (found: Found): { outDevice?: string } =>
-  found.nexthop.device === undefined ? {} : { outDevice: found.nexthop.device };
+/** What rules see as the outgoing device: for own addresses lo, whatever device their route names (__ip_route_output_key). */
+function outDevices(found: Found): { outDevice?: string } {
+  const device = ['local', 'anycast'].includes(found.route.type) ? 'lo' : found.nexthop.device;
+  return device === undefined ? {} : { outDevice: device };
+}
 
 /** POSTROUTING, then out of the device; or around by the loopback device. */
 function leave(world: World, cursor: Cursor, found: Found): readonly Stage[] {
-  const local = found.route.type === 'local';
+  const local = ['local', 'anycast'].includes(found.route.type);
   const deviceName = local ? 'lo' : found.nexthop.device;
   if (deviceName === undefined) {
     return [
@@ -83,8 +82,8 @@ function leave(world: World, cursor: Cursor, found: Found): readonly Stage[] {
 }
 
 /** The way of the namespace's own packet. */
-const outputRoute = ({ netns, packet: { src, dst, mark } }: Cursor): RouteResult =>
-  lookupRoute(netns, { src, dst, mark });
+const outputRoute = ({ netns, packet }: Cursor, mark = packet.mark): RouteResult =>
+  lookupRoute(netns, { src: packet.src, dst: packet.dst, mark });
 
 /** Routing with its failures turned into ends. */
 function findRoute(
@@ -155,8 +154,14 @@ export function ipIn(world: World, cursor: Cursor, device: Device, physIn?: stri
     const facts = { device: device.name, deviceKind: device.kind };
     return [lose(arrived, 'receive', 'device-down', off, { facts, sources: [device.source] })];
   }
+  // ip6_rcv_core() looks at the addresses before any rule does, ip_route_input_slow() after PREROUTING.
+  const sound =
+    cursor.packet.src.family === 6 && device.kind !== 'loopback'
+      ? judged(arrived, device, checkAddresses(cursor.netns, cursor.packet, device.name))
+      : arrived;
+  if ('at' in sound) return [sound];
   const devices = { inDevice: device.name, ...(physIn === undefined ? {} : { physIn }) };
-  return runHooks(arrived, ['prerouting'], devices).flatMap((result) => {
+  return runHooks(sound, ['prerouting'], devices).flatMap((result) => {
     if ('at' in result) return [result];
     const isRedirected = result.packet.dst.value !== cursor.packet.dst.value;
     const bridged = physIn !== undefined && isRedirected ? staysOnBridge(result, device, physIn) : undefined;
@@ -197,7 +202,8 @@ function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] 
   const { netns, packet } = cursor;
   // Packets that come by the loopback device were checked when they were sent.
   const isLooped = device.kind === 'loopback';
-  const addressed = isLooped ? cursor : judged(cursor, device, checkAddresses(netns, packet, device.name));
+  const isJudged = isLooped || packet.src.family === 6;
+  const addressed = isJudged ? cursor : judged(cursor, device, checkAddresses(netns, packet, device.name));
   if ('at' in addressed) return [addressed];
   const { dst, src, mark } = packet;
   const result = lookupRoute(netns, { dst, src, mark, iif: device.name });

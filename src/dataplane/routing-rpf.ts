@@ -27,9 +27,9 @@ const pass: InputCheck = { state: 'pass' };
 /** Martians first, then rp_filter. Only IPv4 has a reverse-path filter. */
 export function reversePathCheck(netns: Netns, packet: Packet, inDevice: string): InputCheck {
   // Packets by the loopback device keep the route that they were sent with.
-  if (inDevice === 'lo') return pass;
+  if (inDevice === 'lo' || packet.src.family === 6) return pass;
   const addresses = checkAddresses(netns, packet, inDevice);
-  if (addresses.state !== 'pass' || packet.src.family === 6 || isUnspecified(packet.src)) return addresses;
+  if (addresses.state !== 'pass' || isUnspecified(packet.src)) return addresses;
   if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
   const mode = effectiveMode(netns, inDevice);
   if (mode === undefined) return { state: 'unknown', why: `${rpFilterKey(inDevice)} was not recorded` };

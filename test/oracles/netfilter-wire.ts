@@ -1,12 +1,15 @@
-/** IPv4 packets as bytes: what the oracle injects and reads back. */
-import type { Packet, Transport } from '../../src/net/packet.ts';
+/** Packets as bytes: what the oracles inject and read back. */
+import type { Address } from '../../src/net/address.ts';
+import type { Packet, TcpFlags, Transport } from '../../src/net/packet.ts';
 import { protocolNumber } from '../../src/net/packet.ts';
 
 export interface Wire {
   readonly packet: Packet;
-  /** IP identification: NAT leaves it alone, so it names the packet. */
+  /** IPv4 identification or IPv6 flow label: NAT leaves it alone, so it names the packet. */
   readonly id: number;
   readonly quotedId?: number;
+  /** Of an ICMP error that tells one. */
+  readonly mtuBytes?: number;
 }
 
 /** TCP sequence numbers that fit a handshake, so that window tracking finds nothing wrong. */
@@ -15,11 +18,21 @@ export interface Sequence {
   readonly ack: number;
 }
 
+/** `id` becomes the IPv4 identification, or the IPv6 flow label. */
 export function encode(packet: Packet, id: number, sequence: Sequence = { seq: 1000, ack: 0 }): Buffer {
-  const payload = encodePayload(packet, id, sequence);
+  const six = packet.src.family === 6;
+  const payload = encodePayload(packet, id, sequence, packet.lengthBytes - (six ? 40 : 20));
+  return Buffer.concat([
+    six ? header6(packet, id, payload.length) : header4(packet, id, payload.length),
+    payload,
+  ]);
+}
+
+function header4(packet: Packet, id: number, payloadBytes: number): Buffer {
   const header = Buffer.alloc(20);
   header.writeUInt8(0x45, 0);
-  header.writeUInt16BE(20 + payload.length, 2);
+  header.writeUInt8(packet.tos ?? 0, 1);
+  header.writeUInt16BE(20 + payloadBytes, 2);
   header.writeUInt16BE(id, 4);
   header.writeUInt16BE(packet.df ? 0x4000 : 0, 6);
   header.writeUInt8(packet.ttl, 8);
@@ -27,23 +40,43 @@ export function encode(packet: Packet, id: number, sequence: Sequence = { seq: 1
   header.writeUInt32BE(Number(packet.src.value), 12);
   header.writeUInt32BE(Number(packet.dst.value), 16);
   header.writeUInt16BE(checksum(header), 10);
-  return Buffer.concat([header, payload]);
+  return header;
 }
 
-function encodePayload(packet: Packet, id: number, sequence: Sequence): Buffer {
-  if (packet.protocol === 'icmp') return encodeIcmp(packet, id);
+function header6(packet: Packet, id: number, payloadBytes: number): Buffer {
+  const header = Buffer.alloc(40);
+  header.writeUInt32BE(0x60000000 + (id & 0xfffff), 0);
+  header.writeUInt16BE(payloadBytes, 4);
+  header.writeUInt8(protocolNumber[packet.protocol], 6);
+  header.writeUInt8(packet.ttl, 7);
+  bytesOf(packet.src).copy(header, 8);
+  bytesOf(packet.dst).copy(header, 24);
+  return header;
+}
+
+const bytesOf = ({ family, value }: Address): Buffer =>
+  Buffer.from(value.toString(16).padStart(family === 4 ? 8 : 32, '0'), 'hex');
+
+function encodePayload(packet: Packet, id: number, sequence: Sequence, bytes: number): Buffer {
+  const { protocol } = packet;
+  if (protocol === 'icmp') return encodeIcmp(packet, id, bytes);
+  if (protocol === 'icmpv6') return withChecksum(packet, encodeIcmp(packet, id, bytes), 2);
   const ports = Buffer.alloc(4);
   ports.writeUInt16BE(packet.srcPort, 0);
   ports.writeUInt16BE(packet.dstPort, 2);
-  const segment = packet.protocol === 'tcp' ? tcpRest(packet, sequence) : udpRest();
-  const whole = Buffer.concat([ports, segment]);
-  const pseudo = Buffer.alloc(12);
-  pseudo.writeUInt32BE(Number(packet.src.value), 0);
-  pseudo.writeUInt32BE(Number(packet.dst.value), 4);
-  pseudo.writeUInt8(protocolNumber[packet.protocol], 9);
-  pseudo.writeUInt16BE(whole.length, 10);
-  const sum = checksum(Buffer.concat([pseudo, whole]));
-  whole.writeUInt16BE(sum, packet.protocol === 'tcp' ? 16 : 6);
+  const segment = protocol === 'tcp' ? tcpRest(packet, sequence) : udpRest(bytes);
+  const data = Buffer.alloc(Math.max(0, bytes - 4 - segment.length));
+  return withChecksum(packet, Buffer.concat([ports, segment, data]), protocol === 'tcp' ? 16 : 6);
+}
+
+/** With the pseudo header of the packet's family. */
+function withChecksum(packet: Packet, whole: Buffer, at: number): Buffer {
+  const tail = Buffer.alloc(8);
+  tail.writeUInt32BE(whole.length, 0);
+  tail.writeUInt32BE(protocolNumber[packet.protocol], 4);
+  const padded = whole.length % 2 === 0 ? whole : Buffer.concat([whole, Buffer.alloc(1)]);
+  whole.writeUInt16BE(0, at);
+  whole.writeUInt16BE(checksum(Buffer.concat([bytesOf(packet.src), bytesOf(packet.dst), tail, padded])), at);
   return whole;
 }
 
@@ -58,22 +91,26 @@ function tcpRest(packet: Packet, { seq, ack }: Sequence): Buffer {
   return rest;
 }
 
-function udpRest(): Buffer {
-  const rest = Buffer.alloc(12);
-  rest.writeUInt16BE(16, 0);
+function udpRest(bytes: number): Buffer {
+  const rest = Buffer.alloc(4);
+  rest.writeUInt16BE(bytes, 0);
   return rest;
 }
 
-function encodeIcmp(packet: Packet, id: number): Buffer {
+function encodeIcmp(packet: Packet, id: number, bytes: number): Buffer {
   const icmp = packet.icmp ?? { type: 8, code: 0 };
+  const quotedBytes = packet.src.family === 4 ? 28 : 48;
   // The quoted packet has the id of the one that it stands for.
-  const body = packet.quoted === undefined ? Buffer.alloc(8) : encode(packet.quoted, id).subarray(0, 28);
+  const body =
+    packet.quoted === undefined
+      ? Buffer.alloc(Math.max(0, bytes - 8))
+      : encode(packet.quoted, id).subarray(0, quotedBytes);
   const head = Buffer.alloc(8);
   head.writeUInt8(icmp.type, 0);
   head.writeUInt8(icmp.code, 1);
   if (packet.quoted === undefined) head.writeUInt16BE(icmp.id ?? 0, 4);
   const whole = Buffer.concat([head, body]);
-  whole.writeUInt16BE(checksum(whole), 2);
+  if (packet.protocol === 'icmp') whole.writeUInt16BE(checksum(whole), 2);
   return whole;
 }
 
@@ -84,28 +121,86 @@ function checksum(bytes: Buffer): number {
   return ~sum & 0xffff;
 }
 
-const transports: Readonly<Record<number, Transport>> = { 1: 'icmp', 6: 'tcp', 17: 'udp' };
+const transports: Readonly<Record<number, Transport>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6' };
 
-/** Undefined for what is no IPv4 packet of a protocol that the oracle sends (IPv6 router solicitations come by too). */
+interface Header {
+  readonly src: Address;
+  readonly dst: Address;
+  readonly protocol: number;
+  readonly ttl: number;
+  readonly df: boolean;
+  readonly lengthBytes: number;
+  readonly id: number;
+  /** Where the transport header begins. */
+  readonly at: number;
+  /** Not the first fragment: it has no transport header. */
+  readonly isTail: boolean;
+}
+
+function readHeader(bytes: Buffer): Header | undefined {
+  const version = bytes.length === 0 ? 0 : bytes.readUInt8(0) >>> 4;
+  if (version === 4 && bytes.length >= 28) {
+    const flags = bytes.readUInt16BE(6);
+    return {
+      src: { family: 4, value: BigInt(bytes.readUInt32BE(12)) },
+      dst: { family: 4, value: BigInt(bytes.readUInt32BE(16)) },
+      protocol: bytes.readUInt8(9),
+      ttl: bytes.readUInt8(8),
+      df: (flags & 0x4000) !== 0,
+      lengthBytes: bytes.readUInt16BE(2),
+      id: bytes.readUInt16BE(4),
+      at: (bytes.readUInt8(0) & 15) * 4,
+      isTail: (flags & 0x1fff) !== 0,
+    };
+  }
+  if (version !== 6 || bytes.length < 48) return undefined;
+  const address6 = (at: number): Address => ({
+    family: 6,
+    value: BigInt(`0x${bytes.subarray(at, at + 16).toString('hex')}`),
+  });
+  return {
+    src: address6(8),
+    dst: address6(24),
+    protocol: bytes.readUInt8(6),
+    ttl: bytes.readUInt8(7),
+    df: true,
+    lengthBytes: 40 + bytes.readUInt16BE(4),
+    id: bytes.readUInt32BE(0) & 0xfffff,
+    at: 40,
+    isTail: false,
+  };
+}
+
+const tcpFlags = (byte: number): TcpFlags => ({
+  ...(byte & 1 ? { fin: true } : {}),
+  ...(byte & 2 ? { syn: true } : {}),
+  ...(byte & 4 ? { rst: true } : {}),
+  ...(byte & 16 ? { ack: true } : {}),
+});
+
+/** Undefined for what is no packet of a protocol that the oracle sends (router solicitations come by too). */
 export function decode(bytes: Buffer): Wire | undefined {
-  if (bytes.length < 28 || bytes.readUInt8(0) >>> 4 !== 4) return undefined;
-  const protocol = transports[bytes.readUInt8(9)];
+  const header = readHeader(bytes);
+  if (header === undefined || header.isTail) return undefined;
+  const { src, dst, ttl, df, lengthBytes, id, at } = header;
+  const protocol = transports[header.protocol];
   if (protocol === undefined) return undefined;
-  const at = (bytes.readUInt8(0) & 15) * 4;
-  const isIcmp = protocol === 'icmp';
+  const isIcmp = protocol === 'icmp' || protocol === 'icmpv6';
   const type = bytes.readUInt8(at);
-  const isError = isIcmp && [3, 5, 11].includes(type);
+  const isError = protocol === 'icmp' ? [3, 5, 11].includes(type) : protocol === 'icmpv6' && type < 128;
   const quoted = isError ? decode(bytes.subarray(at + 8)) : undefined;
+  const mtuBytes = bytes.readUInt16BE(at + 6);
   const packet: Packet = {
-    src: { family: 4, value: BigInt(bytes.readUInt32BE(12)) },
-    dst: { family: 4, value: BigInt(bytes.readUInt32BE(16)) },
+    src,
+    dst,
     protocol,
     srcPort: isIcmp ? 0 : bytes.readUInt16BE(at),
     dstPort: isIcmp ? 0 : bytes.readUInt16BE(at + 2),
-    lengthBytes: bytes.readUInt16BE(2),
-    df: true,
-    ttl: bytes.readUInt8(8),
+    lengthBytes,
+    df,
+    ttl,
     mark: 0,
+    ...(protocol === 'tcp' && bytes.length > at + 13 ? { flags: tcpFlags(bytes.readUInt8(at + 13)) } : {}),
     ...(isIcmp
       ? {
           icmp: {
@@ -117,5 +212,10 @@ export function decode(bytes: Buffer): Wire | undefined {
       : {}),
     ...(quoted === undefined ? {} : { quoted: quoted.packet }),
   };
-  return { packet, id: bytes.readUInt16BE(4), ...(quoted === undefined ? {} : { quotedId: quoted.id }) };
+  return {
+    packet,
+    id,
+    ...(quoted === undefined ? {} : { quotedId: quoted.id }),
+    ...(isError ? { mtuBytes } : {}),
+  };
 }

@@ -47,8 +47,10 @@ export interface Decisive {
 
 export interface HookOutcome {
   readonly verdict: 'accept' | 'drop' | 'reject' | 'unknown';
-  /** After NAT and marks. At OUTPUT a changed destination or mark means that the packet is routed again. */
+  /** After NAT and marks. At OUTPUT `routeMark` tells whether the packet is routed again. */
   readonly packet: Packet;
+  /** Set where OUTPUT routes the packet again: with this mark, which later rules may have changed once more. */
+  readonly routeMark?: number;
   /** What conntrack makes of the packet: its connection and state. */
   readonly tracking: Tracking;
   /** Goes on with the packet; it holds the connection once INPUT or POSTROUTING accepted the packet. */

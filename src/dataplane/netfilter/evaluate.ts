@@ -6,7 +6,7 @@ import { mapKnown } from '../../model/known.ts';
 import type { HookName, Ruleset, TableName } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
 import type { NftTable } from '../../model/nft.ts';
-import type { Family } from '../../net/address.ts';
+import { type Family, sameAddress } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
 import { sysctl } from '../routing-tables.ts';
 import {
@@ -31,6 +31,8 @@ export type { HookContext, HookOutcome } from './context.ts';
 interface Entry {
   readonly kind: 'filter' | 'nat';
   readonly priority: number;
+  /** mangle and nft's route chains: a changed mark asks for the route anew (ipt_mangle_out, nf_route_table_hook4). */
+  readonly reroutes: boolean;
   readonly age: readonly [table: number, chain: number];
   readonly start: (run: Run, state: State, next: Next) => readonly HookOutcome[];
 }
@@ -149,6 +151,7 @@ function iptablesEntries(
       entries.push({
         kind: table.name === 'nat' ? 'nat' : 'filter',
         priority: table.name === 'nat' ? natPriorityAt(hook) : tablePriority[table.name],
+        reroutes: table.name === 'mangle',
         age: [shown?.handle ?? 0, definition?.handle ?? 0],
         start: (run, state, next) => runBase(run, base, state, next),
       });
@@ -190,6 +193,7 @@ function nftEntries(tables: readonly NftTable[], hook: HookName): readonly Entry
           {
             kind: definition.type === 'nat' ? 'nat' : 'filter',
             priority: definition.priority,
+            reroutes: definition.type === 'route',
             age: [nft.handle, definition.handle],
             start: (run, state, next) => runNftBase(run, base, state, next),
           },
@@ -228,7 +232,11 @@ function runStages(program: Program, index: number, state: State): readonly Hook
   const next = (after: State) => runStages(program, index + 1, after);
   switch (stage.kind) {
     case 'chain':
-      return stage.entry.start(run, state, next);
+      return stage.entry.start(
+        run,
+        state,
+        hookOf(run) === 'output' && stage.entry.reroutes ? rerouting(state, next) : next,
+      );
     case 'track':
       return next(trackState(run.context, entries.length > 0, state));
     case 'nat':
@@ -237,6 +245,14 @@ function runStages(program: Program, index: number, state: State): readonly Hook
       return next({ ...state, connections: confirm(state.connections, state.tracking) });
   }
 }
+
+const hookOf = (run: Run): HookName => run.context.hook;
+
+/** A mark set in any other table stays without effect on the route. */
+const rerouting =
+  (before: State, next: Next): Next =>
+  (after) =>
+    next(after.packet.mark === before.packet.mark ? after : { ...after, routeMark: after.packet.mark });
 
 function trackState(context: HookContext, hasRules: boolean, state: State): State {
   const { tracking, connections, packet } = state;
@@ -275,5 +291,12 @@ function translated(state: State, manip: Manip, hook: HookName): State {
   const { natStep: by, ...rest } = state;
   const packet = translate(state.tracking, manip, state.packet);
   if (packet === state.packet) return rest;
-  return { ...rest, packet, steps: [...state.steps, natStep(manip, state.packet, packet, hook, by)] };
+  // nf_nat_ipv4_local_fn() routes again where the destination is another.
+  const isRerouted = hook === 'output' && !sameAddress(packet.dst, state.packet.dst);
+  return {
+    ...rest,
+    ...(isRerouted ? { routeMark: packet.mark } : {}),
+    packet,
+    steps: [...state.steps, natStep(manip, state.packet, packet, hook, by)],
+  };
 }

@@ -28,6 +28,7 @@ export function outcome(
     share: state.share,
     steps: state.steps,
     ...(state.decisive === undefined ? {} : { decisive: state.decisive }),
+    ...(state.routeMark === undefined ? {} : { routeMark: state.routeMark }),
     ...more,
     unseenTables: known([]),
   };
@@ -39,6 +40,7 @@ function keyOf(entry: HookOutcome): string {
   return [
     entry.verdict,
     entry.rejectWith ?? '',
+    entry.routeMark ?? '',
     packetKey(entry.packet),
     entry.tracking.state,
     entry.tracking.direction,

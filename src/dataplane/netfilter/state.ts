@@ -13,6 +13,8 @@ export interface State {
   readonly share: number;
   readonly steps: readonly Step[];
   readonly decisive?: Decisive;
+  /** At OUTPUT: the mark that the packet was routed again with. */
+  readonly routeMark?: number;
   /** The rule whose NAT the nat stage is about to apply. */
   readonly natStep?: NatStep;
 }
