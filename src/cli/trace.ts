@@ -1,4 +1,7 @@
+import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
+import { PodpathError } from '../model/errors.ts';
+import type { Verdict } from '../model/verdict.ts';
 import { out, withOutputOption } from './context.ts';
 import { answerCode, type FlowFlags, openSource, questionOf, style, withFlow } from './source.ts';
 
@@ -7,10 +10,21 @@ export function register(program: Command): void {
     withFlow(
       program.command('trace').description('the way of a flow hop by hop, there and back; sends nothing'),
     ),
-  ).action(run);
+  )
+    .option(
+      '--pcap <file>',
+      'also write the packets, as each device would see them, to a capture file (pcapng)',
+    )
+    .option('--all-backends', 'every backend of the Service: which fail, and why')
+    .action(run);
 }
 
-async function run(src: string, dst: string, flags: FlowFlags): Promise<void> {
+interface TraceFlags extends FlowFlags {
+  readonly pcap?: string;
+  readonly allBackends?: boolean;
+}
+
+async function run(src: string, dst: string, flags: TraceFlags): Promise<void> {
   const { askedFlows } = await import('../diagnose/question.ts');
   const { investigate } = await import('../diagnose/investigate.ts');
   const { worstFlow } = await import('../diagnose/pairs.ts');
@@ -19,7 +33,15 @@ async function run(src: string, dst: string, flags: FlowFlags): Promise<void> {
   const { snapshot } = await openSource(flags, question);
   const asked = askedFlows(snapshot, question);
   const { verdict } = investigate(new World(snapshot), worstFlow(snapshot, asked.flows));
-  if (flags.output === 'json') {
+  if (flags.pcap !== undefined) await writePcap(flags.pcap, verdict, flags.allBackends === true);
+  if (flags.allBackends === true) {
+    const { backendsJson, backendsText } = await import('../report/backends.ts');
+    out(
+      flags.output === 'json'
+        ? JSON.stringify(backendsJson(verdict), null, 1)
+        : backendsText(verdict, style()),
+    );
+  } else if (flags.output === 'json') {
     const { traceJson } = await import('../report/json.ts');
     out(JSON.stringify(traceJson(verdict), null, 1));
   } else {
@@ -27,4 +49,22 @@ async function run(src: string, dst: string, flags: FlowFlags): Promise<void> {
     out(traceText(verdict, style()));
   }
   process.exitCode = answerCode[verdict.answer];
+}
+
+/** The branch that the report shows, or all of them. */
+async function writePcap(path: string, verdict: Verdict, all: boolean): Promise<void> {
+  const { pcapng } = await import('../report/pcap.ts');
+  const shown = verdict.branches.filter((branch) => branch.trace === verdict.trace);
+  const capture = pcapng(all ? verdict.branches : shown);
+  try {
+    await writeFile(path, capture);
+  } catch (error) {
+    throw new PodpathError({
+      code: 'trace/no-pcap',
+      what: 'the capture file cannot be written',
+      where: path,
+      why: error instanceof Error ? error.message : String(error),
+      todo: 'name another file with --pcap',
+    });
+  }
 }
