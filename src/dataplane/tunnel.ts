@@ -179,6 +179,7 @@ export function decapsulate(cursor: Cursor): Stage {
   const opened: Cursor = {
     ...pass(reassembled, 'decap', `${device.name} VNI ${inner.vni} opens the packet`, {
       sources: [device.source],
+      facts: { device: device.name, by: cursor.inDevice ?? '' },
     }),
     packet: { ...inner.packet, mark: 0 },
     ...(tunnel.fragmentBytes === undefined ? {} : { fragmentBytes: tunnel.fragmentBytes }),

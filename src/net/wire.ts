@@ -39,7 +39,7 @@ function payloadBytes(packet: Packet, bytes: number): Buffer {
   const { protocol, inner } = packet;
   switch (protocol) {
     case 'tcp':
-      return withChecksum(packet, padded(tcpHeader(packet), bytes), 16);
+      return withChecksum(packet, padded(tcpHeader(packet, bytes), bytes), 16);
     case 'udp': {
       const data = inner === undefined ? Buffer.alloc(0) : vxlan(inner);
       return withChecksum(packet, udp(packet, padded(data, bytes - 8)), 6);
@@ -65,10 +65,12 @@ function ports(packet: Packet, bytes: number): Buffer {
   return header;
 }
 
-function tcpHeader(packet: Packet): Buffer {
-  const header = ports(packet, 20);
+/** A SYN carries no data: what is longer than the plain header are options, no-operations here. */
+function tcpHeader(packet: Packet, bytes: number): Buffer {
+  const words = packet.flags?.syn === true ? Math.min(15, Math.max(5, Math.floor(bytes / 4))) : 5;
+  const header = ports(packet, words * 4).fill(1, 20);
   const { fin, syn, rst, ack } = packet.flags ?? {};
-  header.writeUInt8(0x50, 12);
+  header.writeUInt8(words * 16, 12);
   header.writeUInt8((fin ? 1 : 0) | (syn ? 2 : 0) | (rst ? 4 : 0) | (ack ? 16 : 0), 13);
   header.writeUInt16BE(0xffff, 14);
   return header;

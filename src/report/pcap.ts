@@ -1,6 +1,6 @@
 /**
  * The packets of a walk as a capture file (pcapng): each as it would be seen on the devices that it passes, in order, with a
- * comment that names the hop and what happened there. Devices are interfaces of their own; link type RAW, from the IP header on.
+ * comment that names the hop and what happened there. Devices are interfaces of their own.
  */
 import type { Branch, Hop, Step } from '../model/verdict.ts';
 import type { Packet } from '../net/packet.ts';
@@ -45,9 +45,11 @@ function hopSightings(hop: Hop, came: Packet | undefined, place: string): Sighti
   const leaves = hop.outDevice !== undefined;
   const all = stepsText(hop.steps);
   if (hop.inDevice !== undefined && came !== undefined) {
-    const comment = `${place}: in by ${hop.inDevice}${leaves ? '' : all}`;
-    sightings.push({ device: at(hop.inDevice), packet: came, comment });
     const opened = tunnelDevice(hop.steps, 'decap');
+    // A hop's device is the one that it took the opened packet from: the tunnel packet came by another.
+    const by = hop.steps.find((step) => step.kind === 'decap')?.facts?.by ?? hop.inDevice;
+    const comment = `${place}: in by ${by}${leaves ? '' : all}`;
+    sightings.push({ device: at(by), packet: came, comment });
     if (opened !== undefined && came.inner !== undefined)
       sightings.push({
         device: at(opened),
@@ -82,7 +84,8 @@ const stepsText = (steps: readonly Step[]): string =>
     .join('');
 
 const byteOrderMagic = 0x1a2b3c4d;
-const linkTypeRaw = 101;
+/** Ethernet for all: libpcap reads no file whose interfaces are of type RAW if there are two of them. */
+const linkTypeEthernet = 1;
 const blockTypes = { section: 0x0a0d0d0a, interface: 1, packet: 6 } as const;
 const optionCodes = { end: 0, comment: 1, interfaceName: 2, application: 4 } as const;
 
@@ -130,16 +133,23 @@ function sectionHeader(): Buffer {
 
 function interfaceBlock(name: string): Buffer {
   const body = Buffer.alloc(8);
-  body.writeUInt16LE(linkTypeRaw, 0);
+  body.writeUInt16LE(linkTypeEthernet, 0);
   return block(
     blockTypes.interface,
     Buffer.concat([body, option(optionCodes.interfaceName, name), endOfOptions]),
   );
 }
 
+/** A walk's packet has no MAC addresses of its own: zeros. */
+function ethernetHeader({ src }: Packet): Buffer {
+  const header = Buffer.alloc(14);
+  header.writeUInt16BE(src.family === 4 ? 0x0800 : 0x86dd, 12);
+  return header;
+}
+
 /** Times count packets, one microsecond each: a walk takes no time. */
 function packetBlock({ packet, comment }: Sighting, device: number, index: number): Buffer {
-  const data = packetBytes(packet);
+  const data = Buffer.concat([ethernetHeader(packet), packetBytes(packet)]);
   const head = Buffer.alloc(20);
   head.writeUInt32LE(device, 0);
   head.writeUInt32LE(0, 4);
