@@ -9,6 +9,7 @@ import * as diagnose from './diagnose.ts';
 import * as doctor from './doctor.ts';
 import { reportError } from './errors.ts';
 import * as lab from './lab.ts';
+import * as netfilter from './netfilter.ts';
 import * as policy from './policy.ts';
 import * as scan from './scan.ts';
 import * as simulate from './simulate.ts';
@@ -23,6 +24,7 @@ const commands: readonly { register(program: Command): void }[] = [
   simulate,
   scan,
   policy,
+  netfilter,
   snapshot,
   lab,
   demo,
