@@ -54,6 +54,11 @@ function readLine(
     .trim()
     .split(/\s+/)
     .slice(3);
-  draft.entries.push({ parts: third.split(','), nomatch: options.includes('nomatch'), source });
+  draft.entries.push({
+    parts: third.split(','),
+    nomatch: options.includes('nomatch'),
+    ...(options.includes('wildcard') ? { wildcard: true as const } : {}),
+    source,
+  });
   return undefined;
 }

@@ -71,6 +71,13 @@ const transportOf = (random: Random, rule: Rule | undefined): 'tcp' | 'udp' | 'i
   return named !== undefined && random.chance(0.9) ? named : random.pick(['tcp', 'tcp', 'udp', 'icmp']);
 };
 
+/** Sockets refuse to send to broadcast addresses; those of the devices' own networks end in 15. */
+const mayBeSentTo = (dst: Address): boolean =>
+  !isMulticast(dst) &&
+  dst.value >> 28n < 14n &&
+  dst.value >> 24n > 0n &&
+  !(dst.value >> 8n === 0xc00002n && (dst.value & 15n) === 15n);
+
 const flagSets = [{ ack: true }, { syn: true, ack: true }, { rst: true }, { fin: true, ack: true }, {}];
 
 function firstPacket(
@@ -91,8 +98,7 @@ function firstPacket(
   const protocol = transportOf(random, rule);
   const src = via === 'out' ? address(random.pick(world.locals)) : addressNear(random, world, rule, 'src');
   let dst = addressNear(random, world, rule, 'dst');
-  if (via === 'out' && (isMulticast(dst) || dst.value >> 28n > 14n || dst.value >> 24n === 0n))
-    dst = address('192.0.2.2');
+  if (via === 'out' && !mayBeSentTo(dst)) dst = address('192.0.2.2');
   const isIcmp = protocol === 'icmp';
   const special = random.chance(0.15) ? portNear(random, world, rule, 'src') : undefined;
   // The source port tells flows apart: a special one is used once.
@@ -111,7 +117,8 @@ function firstPacket(
       dstPort: isIcmp ? 0 : (portNear(random, world, rule, 'dst') ?? 80),
       lengthBytes: protocol === 'tcp' ? 40 : 36,
       df: true,
-      ttl: 64,
+      ttl: random.chance(0.7) ? 64 : random.pick([2, 3, 63, 65, 255]),
+      ...(random.chance(0.7) ? {} : { tos: random.pick([0x10, 0x08, 0xb8, 0x28]) }),
       mark: 0,
       ...(protocol === 'tcp' ? { flags } : {}),
       // An error that quotes nothing is no packet of a dump's traffic.
@@ -168,14 +175,17 @@ function readOutput(output: string): readonly Seen[] {
     const wire = decode(bytes);
     if (wire === undefined) continue;
     const isReset = wire.packet.protocol === 'tcp' && ((bytes[33] ?? 0) & 4) !== 0;
-    seen.push({ where, ...wire, isReset });
+    seen.push({ where, ...wire, packet: { ...wire.packet, tos: bytes[1] ?? 0 }, isReset });
   }
   return seen;
 }
 
 /** The kernel's own RST has the IP id 0 (nf_reject_iphdr_put, ip_send_unicast_reply); those that are sent through it do not. */
 const answersTo = (reset: Packet, sent: Packet): boolean =>
-  reset.protocol === 'tcp' && reset.srcPort === sent.dstPort && reset.dstPort === sent.srcPort;
+  sent.protocol === 'tcp' &&
+  reset.protocol === 'tcp' &&
+  reset.srcPort === sent.dstPort &&
+  reset.dstPort === sent.srcPort;
 
 /** Its source port or ICMP id tells a flow from the kernel's own packets, which may have any IP id. */
 const isOfFlow = (found: Packet, sent: Packet): boolean =>
@@ -185,16 +195,22 @@ const isOfFlow = (found: Packet, sent: Packet): boolean =>
     : [found.srcPort, found.dstPort].includes(sent.srcPort) ||
       [found.srcPort, found.dstPort].includes(sent.dstPort));
 
+const describePacket = (packet: Packet): string =>
+  `${formatPacket(packet)} ttl ${packet.ttl} tos ${packet.tos ?? 0}`;
+
+const describeError = (icmp: Packet['icmp']): string =>
+  icmp?.type === 3 ? `rejected ${icmp.code}` : `rejected ${icmp?.type}/${icmp?.code}`;
+
 function describeKernel(seen: readonly Seen[], id: number, sent: Packet): string {
   const own = seen.filter(
     (entry) => entry.id === id && entry.quotedId === undefined && isOfFlow(entry.packet, sent),
   );
   const local = own.find((entry) => entry.where === 'local');
-  if (local !== undefined) return `local ${formatPacket(local.packet)}`;
+  if (local !== undefined) return `local ${describePacket(local.packet)}`;
   const [out] = own;
-  if (out !== undefined) return `forwarded ${out.where} ${formatPacket(out.packet)} ttl ${out.packet.ttl}`;
+  if (out !== undefined) return `forwarded ${out.where} ${describePacket(out.packet)}`;
   const error = seen.find((entry) => entry.quotedId === id);
-  if (error !== undefined) return `rejected ${error.packet.icmp?.code}`;
+  if (error !== undefined) return describeError(error.packet.icmp);
   const reset = seen.find(
     (entry) => entry.isReset && entry.id === 0 && answersTo(entry.packet, sent) && !sent.flags?.rst,
   );
@@ -209,14 +225,15 @@ const rejectCodes: Readonly<Record<string, string>> = {
   'icmp-net-prohibited': '9',
   'icmp-host-prohibited': '10',
   'icmp-admin-prohibited': '13',
+  'time-exceeded': '11/0',
 };
 
 function describeFate(fate: Fate): string {
   switch (fate.kind) {
     case 'forwarded':
-      return `forwarded ${fate.device} ${formatPacket(fate.packet)} ttl ${fate.packet.ttl}`;
+      return `forwarded ${fate.device} ${describePacket(fate.packet)}`;
     case 'local':
-      return `local ${formatPacket(fate.packet)}`;
+      return `local ${describePacket(fate.packet)}`;
     case 'rejected':
       return `rejected ${rejectCodes[fate.how] ?? fate.how}`;
     case 'lost':

@@ -76,7 +76,9 @@ function follow(outcome: HookOutcome, at: string, trail: readonly string[]): Way
   }
 }
 
-const isBroadcast = (packet: Packet): boolean => packet.dst.value === 0xffffffffn;
+/** ip_route_input_slow: nobody to nobody is taken like a broadcast. */
+const isBroadcast = ({ src, dst }: Packet): boolean =>
+  dst.value === 0xffffffffn || (src.value === 0n && dst.value === 0n);
 
 function arrive(netns: Netns, from: Passing, device: string): readonly Ending[] {
   return hook(netns, 'prerouting', from, { inDevice: device }, (routed) => {
@@ -92,6 +94,7 @@ function arrive(netns: Netns, from: Passing, device: string): readonly Ending[] 
     if (route.route.type === 'broadcast') return deliver(netns, routed, device);
     if (route.route.type !== 'unicast') return lost(route.route.type);
     const outDevice = route.nexthop.device ?? '';
+    if (ttl <= 1) return [{ ...routed, fate: { kind: 'rejected', how: 'time-exceeded' } }];
     const aged = { ...routed, packet: { ...routed.packet, ttl: ttl - 1 } };
     return hook(netns, 'forward', aged, { inDevice: device, outDevice }, (forwarded) =>
       leave(netns, forwarded, { inDevice: device, outDevice }),

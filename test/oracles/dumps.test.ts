@@ -7,6 +7,7 @@ import { withoutSources } from '../../src/parse/testing.ts';
 import { exec } from '../../src/system/exec.ts';
 import { dumpFolder, dumpSaves, type Save, savesOf, snapshotFiles, snapshotNames } from './dumps-files.ts';
 import { compareDump, type Tally } from './dumps-flows.ts';
+import { specialRules, specialSets } from './dumps-matches.ts';
 import { rulesOf, wordsOf } from './dumps-words.ts';
 import { completed, makeWorld, parseSave, restore, rulesetOf } from './dumps-world.ts';
 import { cannotRun, inNetns, makeNetns, randomFrom } from './netfilter-support.ts';
@@ -100,6 +101,39 @@ const meaning = (ruleset: Ruleset): Record<string, unknown> =>
         ],
       ]),
   );
+
+const worlds = Number(process.env.PODPATH_WORLDS ?? 12);
+const cannot = cannotRun();
+if (cannot !== undefined) console.log(`rare matches against the kernel: skipped: ${cannot}`);
+
+describe.skipIf(cannot !== undefined)('matches, targets and sets that dumps have', () => {
+  afterAll(async () => {
+    await exec(['ip', 'netns', 'delete', name]);
+  });
+
+  test.each(['iptables-nft', 'iptables-legacy'] as const)('%s agrees', { timeout: 300_000 }, async (tool) => {
+    const tally: Tally = { packets: 0, decided: 0, open: 0, silent: 0, fates: new Map() };
+    for (let world = 0; world < worlds; world++) {
+      const random = randomFrom(seed + world);
+      const save: Save = {
+        name: `seed ${seed + world}`,
+        text: specialRules(random),
+        family: 4,
+        backend: 'nft',
+        ipsets: specialSets(random),
+      };
+      const made = await makeWorld(name, save, tool, random);
+      expect(made.replaced).toEqual([]);
+      expect(parseSave(save)).toMatchObject({ ok: true, notes: [] });
+      await compareDump(name, `${tool} ${save.name}`, made, random, flows, tally);
+    }
+    console.log(
+      `rare matches ${tool}: ${JSON.stringify({ ...tally, fates: Object.fromEntries(tally.fates) })}`,
+    );
+    expect(tally.decided).toBeGreaterThan(tally.packets * 0.7);
+    for (const fate of ['forwarded', 'local', 'lost']) expect(tally.fates.get(fate) ?? 0).toBeGreaterThan(5);
+  });
+});
 
 /** Recordings of one cluster have much the same rules: a quarter of them, another with each seed, one node of each. */
 function oneOfEach(saves: readonly Save[]): readonly Save[] {

@@ -1,9 +1,9 @@
 /** ipset lookups as the kernel's set types do them. */
 import type { IpSet, IpSetEntry } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
-import { type Address, parseAddress } from '../../net/address.ts';
+import { type Address, addressBits, parseAddress } from '../../net/address.ts';
 import { type Packet, protocolNumber } from '../../net/packet.ts';
-import { contains, type Prefix, parsePrefix } from '../../net/prefix.ts';
+import { contains, makePrefix, type Prefix, parsePrefix } from '../../net/prefix.ts';
 import type { Truth } from './truth.ts';
 
 export type SetDirection = 'src' | 'dst';
@@ -26,7 +26,7 @@ type Part =
   /** protocol undefined: bitmap:port compares numbers alone. */
   | { readonly kind: 'port'; readonly protocol?: number; readonly from: number; readonly to: number }
   | { readonly kind: 'mark'; readonly mark: number }
-  | { readonly kind: 'iface'; readonly name: string }
+  | { readonly kind: 'iface'; readonly name: string; readonly isPrefix: boolean }
   | { readonly kind: 'not-understood'; readonly text: string };
 
 interface Compiled {
@@ -104,8 +104,10 @@ function partMatches(part: Part, query: SetQuery, direction: SetDirection): bool
     }
     case 'mark':
       return packet.mark === part.mark;
-    case 'iface':
-      return part.name === (direction === 'src' ? query.inDevice : query.outDevice);
+    case 'iface': {
+      const device = direction === 'src' ? query.inDevice : query.outDevice;
+      return part.isPrefix ? (device?.startsWith(part.name) ?? false) : part.name === device;
+    }
     case 'not-understood':
       return false;
   }
@@ -133,17 +135,27 @@ function compileNew(set: IpSet): Compiled | string {
   if (!dimensions.every(isDimension)) return `type ${set.type} is not understood`;
   const header = set.source.kind === 'file' ? set.source.text : '';
   // These change what is compared; the entries alone do not show it.
-  if (/\b(netmask|bitmask|markmask)\b/.test(header)) return 'its netmask option is not understood';
+  if (/\b(bitmask|markmask)\b/.test(header)) return 'its mask option is not understood';
+  const netmask = Number(/\bnetmask (\d{1,3})\b/.exec(header)?.[1] ?? addressBits(set.family));
   return {
     dimensions,
     entries: set.entries.map((entry: IpSetEntry) => ({
       nomatch: entry.nomatch,
-      parts: dimensions.map((dimension, i) => compilePart(dimension, entry.parts[i] ?? '', set.type)),
+      parts: dimensions.map((dimension, i) => {
+        const part = compilePart(dimension, entry.parts[i] ?? '', set.type, entry.wildcard ?? false);
+        // The elements were stored masked; the first address of the packet is masked before it is looked up.
+        return i === 0 && dimension === 'ip' ? masked(part, netmask) : part;
+      }),
     })),
   };
 }
 
-function compilePart(dimension: Dimension, text: string, type: string): Part {
+const masked = (part: Part, length: number): Part =>
+  part.kind === 'prefix' && part.prefix.length > length
+    ? { kind: 'prefix', prefix: makePrefix(part.prefix, length) }
+    : part;
+
+function compilePart(dimension: Dimension, text: string, type: string, wildcard: boolean): Part {
   switch (dimension) {
     case 'ip':
     case 'net':
@@ -155,9 +167,9 @@ function compilePart(dimension: Dimension, text: string, type: string): Part {
         ? { kind: 'mark', mark: Number(text) }
         : { kind: 'not-understood', text };
     case 'iface':
-      return text === '' || text.startsWith('physdev:') || text.endsWith('+')
+      return text === '' || text.startsWith('physdev:')
         ? { kind: 'not-understood', text }
-        : { kind: 'iface', name: text };
+        : { kind: 'iface', name: text, isPrefix: wildcard };
   }
 }
 

@@ -25,6 +25,7 @@ export type NatChoice =
 
 /** More addresses than this in one range are not walked one by one. */
 const maxRange = 16n;
+const maxPorts = 16;
 
 export function chooseMapping(target: NatTarget, packet: Packet, context: HookContext): NatChoice {
   switch (target.kind) {
@@ -42,9 +43,9 @@ export function chooseMapping(target: NatTarget, packet: Packet, context: HookCo
 }
 
 function fromRange(manip: Manip, range: NatRange, packet: Packet): NatChoice {
-  const port = portFrom(range.ports, manip === 'dst' ? packet.dstPort : packet.srcPort);
+  const ports = portsFrom(manip, range.ports, manip === 'dst' ? packet.dstPort : packet.srcPort);
   const { family } = packet.src;
-  if (range.from === undefined) return one({ manip, ...port });
+  if (range.from === undefined) return each(ports, { manip });
   const to = range.to ?? range.from;
   if (to - range.from >= maxRange)
     return { kind: 'doubt', why: 'the NAT range holds more than 16 addresses' };
@@ -52,29 +53,44 @@ function fromRange(manip: Manip, range: NatRange, packet: Packet): NatChoice {
     return { kind: 'doubt', why: 'the NAT range is of the other family' };
   const mappings: Mapping[] = [];
   for (let value = range.from; value <= to; value++)
-    mappings.push({ manip, address: { family, value }, ...port });
+    for (const port of ports) mappings.push({ manip, address: { family, value }, ...port });
   return { kind: 'mappings', mappings };
 }
 
+const each = (ports: readonly { readonly port?: number }[], mapping: Mapping): NatChoice => ({
+  kind: 'mappings',
+  mappings: ports.map((port) => ({ ...mapping, ...port })),
+});
+
 const one = (mapping: Mapping): NatChoice => ({ kind: 'mappings', mappings: [mapping] });
 
-/** get_unique_tuple: a port inside the range stays, else the first free one of the range is taken. */
-function portFrom(ports: PortRange | undefined, current: number): { port?: number } {
-  if (ports === undefined) return {};
-  return { port: ports.from <= current && current <= ports.to ? current : ports.from };
+/**
+ * get_unique_tuple: a port inside the range stays. Else of a destination range the first free one is taken, of a source range
+ * any; of a long one the first stands for all.
+ */
+function portsFrom(
+  manip: Manip,
+  ports: PortRange | undefined,
+  current: number,
+): readonly { readonly port?: number }[] {
+  if (ports === undefined) return [{}];
+  if (ports.from <= current && current <= ports.to) return [{ port: current }];
+  const count = ports.to - ports.from + 1;
+  if (manip === 'dst' || count > maxPorts) return [{ port: ports.from }];
+  return Array.from({ length: count }, (_, i) => ({ port: ports.from + i }));
 }
 
 /** nf_nat_redirect: to loopback for own packets, else to the first address of the device that the packet came by. */
 function redirect(ports: PortRange | undefined, packet: Packet, context: HookContext): NatChoice {
-  const port = portFrom(ports, packet.dstPort);
+  const choice = portsFrom('dst', ports, packet.dstPort);
   const { family } = packet.src;
   if (context.hook === 'output')
-    return one({ manip: 'dst', address: { family, value: family === 4 ? 0x7f000001n : 1n }, ...port });
+    return each(choice, { manip: 'dst', address: { family, value: family === 4 ? 0x7f000001n : 1n } });
   if (context.netns.devices.state === 'unknown') return { kind: 'doubt', why: context.netns.devices.why };
   const address = firstAddress(context.netns, context.inDevice ?? '', family);
   if (address === undefined)
     return { kind: 'drop', why: `REDIRECT finds no address on ${context.inDevice ?? 'the device'}` };
-  return one({ manip: 'dst', address, ...port });
+  return each(choice, { manip: 'dst', address });
 }
 
 /** nf_nat_masquerade: the address that the outgoing device would use towards the next hop. */
@@ -88,7 +104,7 @@ function masquerade(ports: PortRange | undefined, packet: Packet, context: HookC
       : selectAddress(netns, outDevice, nextHop(packet, context, outDevice), 'global');
   if (address === undefined)
     return { kind: 'drop', why: `MASQUERADE finds no address to use on ${outDevice}` };
-  return one({ manip: 'src', address, ...portFrom(ports, packet.srcPort) });
+  return each(portsFrom('src', ports, packet.srcPort), { manip: 'src', address });
 }
 
 /** netmap_tg4: the destination before routing and of own packets, the source after. */
