@@ -1,0 +1,64 @@
+// npm run test:kernel [-- --packets 100000] [--seed N]: our rules, routes and whole namespaces against the kernel that this runs on, in
+// namespaces of its own. Needs Linux and root. The last line is `N packets agree`.
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { temporaryFolder } from './policy/bundle.mjs';
+import { runProgram, seconds, tool } from './run.mjs';
+import { setupOrExit } from './setup.mjs';
+
+const { values: options } = parseArgs({
+  options: {
+    packets: { type: 'string', default: '100000' },
+    seed: { type: 'string', default: '20261122' },
+  },
+});
+const say = (text) => process.stdout.write(`${text}\n`);
+const started = performance.now();
+
+if (process.platform !== 'linux' || process.getuid() !== 0) {
+  say('the kernel tests need Linux and root: they make network namespaces');
+  process.exit(1);
+}
+setupOrExit();
+const tally = join(temporaryFolder(), 'tally');
+const { code } = await runProgram(
+  [
+    tool.vitest,
+    'run',
+    '--project',
+    'unit',
+    ...['simulate', 'routing'].map((name) => `test/oracles/${name}.test.ts`),
+  ],
+  {
+    inherit: true,
+    env: {
+      ...process.env,
+      PODPATH_PACKETS: options.packets,
+      PODPATH_SEED: options.seed,
+      PODPATH_TALLY: tally,
+    },
+  },
+);
+const packets = readTally(tally);
+say(`${seconds(performance.now() - started)}, seed ${options.seed}`);
+say(
+  code === 0
+    ? `${packets.toLocaleString('en')} packets agree`
+    : 'the kernel disagrees, or a test failed: see above',
+);
+process.exitCode = code === 0 && packets > 0 ? 0 : 1;
+
+function readTally(file) {
+  try {
+    return readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map(Number)
+      .reduce((sum, count) => sum + count, 0);
+  } catch {
+    return 0;
+  } finally {
+    rmSync(file, { force: true });
+  }
+}
