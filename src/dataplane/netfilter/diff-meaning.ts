@@ -1,8 +1,8 @@
 /** Whether two tables treat every packet alike: proven, disproven with a packet, or not known. */
 import type { NetfilterMeaning } from '../../model/netfilter-report.ts';
 import { type Address, formatAddress } from '../../net/address.ts';
-import { type Decision, decisionKey, decisionsOf } from './lint/decisions.ts';
-import { sample, TooComplex } from './lint/field-sets.ts';
+import { type Decision, decisionKey, decisionsOf, type MarkNow } from './lint/decisions.ts';
+import { bitSet, sample, TooComplex } from './lint/field-sets.ts';
 import type { BaseChain, Program } from './lint/program.ts';
 import { type Box, meet } from './lint/region.ts';
 import { stateName } from './lint/vocabulary.ts';
@@ -61,17 +61,44 @@ function compareDecisions(
       if (decisionKey(one) === decisionKey(two)) continue;
       const both = meet(one.box, two.box);
       if (both === undefined) continue;
+      const different = (packet: Box, a: string, b: string): NetfilterMeaning => ({
+        state: 'different',
+        hook,
+        packet: packetText(packet),
+        a,
+        b,
+      });
       if (one.verdict !== two.verdict)
-        return {
-          state: 'different',
-          hook,
-          packet: packetText(both),
-          a: verdictText(one.verdict),
-          b: verdictText(two.verdict),
-        };
-      doubt ??= `${hook}: marks, sets or rates are handled differently for ${packetText(both)}`;
+        return different(both, verdictText(one.verdict), verdictText(two.verdict));
+      if (one.log !== two.log)
+        doubt ??= `at ${hook} sets, marks or rates are handled differently for ${packetText(both)}`;
+      else
+        for (const field of ['mark', 'connmark'] as const) {
+          const value = tellsApart(both, field, one.marks[field], two.marks[field]);
+          if (value === undefined) continue;
+          const ends = (decision: Decision) =>
+            `${verdictText(decision.verdict)} with ${field} 0x${markAfter(decision.marks[field], value).toString(16)}`;
+          return different(new Map(both).set(field, bitSet(value, 0xffffffff)), ends(one), ends(two));
+        }
     }
   return doubt === undefined ? { state: 'equal' } : { state: 'unknown', why: doubt };
+}
+
+const markAfter = ({ fixed, value }: MarkNow, mark: number): number => ((mark & ~fixed) ^ value) >>> 0;
+
+/** A mark of the box that the two ways leave behind differently; undefined if there is none. */
+function tellsApart(box: Box, field: 'mark' | 'connmark', one: MarkNow, two: MarkNow): number | undefined {
+  const set = box.get(field);
+  const cubes = set?.kind === 'bits' ? set.cubes : [{ mask: 0, value: 0 }];
+  for (const { mask, value } of cubes) {
+    if (markAfter(one, value) !== markAfter(two, value)) return value;
+    // With its free bits clear both end alike: one of them set may end differently.
+    for (let bit = 0; bit < 32; bit++) {
+      const set1 = (value | (1 << bit)) >>> 0;
+      if (((mask >>> bit) & 1) === 0 && markAfter(one, set1) !== markAfter(two, set1)) return set1;
+    }
+  }
+  return undefined;
 }
 
 /** `dnat 10.0.0.1` of `{"kind":"dnat","range":{"from":"167772161"...}}`. */

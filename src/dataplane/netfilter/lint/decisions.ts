@@ -18,14 +18,14 @@ export interface Decision {
   readonly log: string;
 }
 
-interface MarkNow {
+export interface MarkNow {
   /** Bits that no longer depend on the packet's own mark. */
   readonly fixed: number;
   /** Those bits' values; of the other bits, which are flipped. */
   readonly value: number;
 }
 
-export interface Marks {
+interface Marks {
   readonly mark: MarkNow;
   readonly connmark: MarkNow;
 }
