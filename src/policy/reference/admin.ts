@@ -9,17 +9,9 @@ import type { Direction } from '../ir.ts';
 import type { PolicyWorld } from '../options.ts';
 import { matchesSelector } from '../selector.ts';
 import { type DirectedFlow, directed, type Outcome } from './contract.ts';
-import {
-  allOf,
-  anyOf,
-  hasAddressIn,
-  hasAddressOf,
-  namespaceMatches,
-  ownNetworkPod,
-  type Tri,
-  tri,
-} from './match.ts';
+import { hasAddressIn, hasAddressOf, namespaceMatches, ownNetworkPod } from './match.ts';
 import { networkPolicyOutcome } from './network-policy.ts';
+import { type Tri, triAll, triAny, triIf } from './tri.ts';
 
 /** What can become of a flow in a tier. `pass`: a rule passed it on, or none matched. */
 export type TierOutcome = 'allow' | 'deny' | 'pass';
@@ -92,11 +84,11 @@ function effects(rule: AdminRule): readonly TierOutcome[] {
 
 function ruleMatches(world: PolicyWorld, at: DirectedFlow, rule: AdminRule): Tri {
   // "For Accept rules, fail closed means: treat the rule as matching no traffic."
-  if (!rule.understood) return tri(rule.action !== 'allow');
-  return allOf(
-    anyOf(rule.peers.map((peer) => peerMatches(world, at.other, peer))),
-    tri(rule.ports === undefined || rule.ports.some((port) => portMatches(at.flow, port))),
-  );
+  if (!rule.understood) return triIf(rule.action !== 'allow');
+  return triAll([
+    triAny(rule.peers.map((peer) => peerMatches(world, at.other, peer))),
+    triIf(rule.ports === undefined || rule.ports.some((port) => portMatches(at.flow, port))),
+  ]);
 }
 
 function peerMatches(world: PolicyWorld, other: FlowEnd, peer: AdminPeer): Tri {
@@ -107,7 +99,7 @@ function peerMatches(world: PolicyWorld, other: FlowEnd, peer: AdminPeer): Tri {
       return isNode(world, other, peer);
     case 'networks':
       // "Note that cluster-internal traffic will be checked against the rule as well."
-      return tri(hasAddressIn(other, peer.prefixes));
+      return triIf(hasAddressIn(other, peer.prefixes));
     case 'domains':
       // Which addresses a name has is in DNS, not in the objects.
       return ownNetworkPod(other) === undefined || peer.mayBePods ? 'maybe' : 'no';
@@ -131,7 +123,7 @@ function isNode(world: PolicyWorld, other: FlowEnd, peer: AdminPeer & { kind: 'n
   const addresses = nodes.value
     .filter(wanted)
     .flatMap((node) => [...node.internalAddresses, ...(node.externalAddresses ?? [])]);
-  return tri(hasAddressOf(other, addresses));
+  return triIf(hasAddressOf(other, addresses));
 }
 
 function portMatches({ dst, protocol, port }: PolicyFlow, wanted: AdminPort): boolean {

@@ -22,24 +22,14 @@ import {
   resolveNamedPort,
 } from '../endpoint.ts';
 import type { PolicyWorld } from '../options.ts';
-import {
-  addressesOf,
-  allOf,
-  anyOf,
-  hasAddressIn,
-  hasAddressOf,
-  ownNetworkPod,
-  type Tri,
-  tri,
-} from './match.ts';
+import { addressesOf, hasAddressIn, hasAddressOf, ownNetworkPod } from './match.ts';
+import { type Tri, triAll, triAny, triIf, triNot } from './tri.ts';
 
 /** A label's value; `unknown` where the object that would have it was not collected. */
 type Found = { readonly value: string } | 'absent' | 'unknown';
 
 /** All labels that Calico sees on something: its own, and those it inherits. */
 type LabelLookup = (key: string) => Found;
-
-const not = (answer: Tri): Tri => (answer === 'yes' ? 'no' : answer === 'no' ? 'yes' : 'maybe');
 
 const found = (labels: Labels, key: string): Found =>
   Object.hasOwn(labels, key) ? { value: labels[key] as string } : 'absent';
@@ -61,14 +51,14 @@ export function selectorMatches(
   const value = (key: string, test: (text: string) => boolean, whenAbsent: boolean): Tri => {
     const label = labels(prefixes[context] + key);
     if (label === 'unknown') return 'maybe';
-    return tri(label === 'absent' ? whenAbsent : test(label.value));
+    return triIf(label === 'absent' ? whenAbsent : test(label.value));
   };
   switch (selector.is) {
     case 'all':
       // A namespaceSelector all() means everything that is in a namespace, global() everything that is not.
-      return context === 'namespace' ? tri(labels('projectcalico.org/namespace') !== 'absent') : 'yes';
+      return context === 'namespace' ? triIf(labels('projectcalico.org/namespace') !== 'absent') : 'yes';
     case 'global':
-      return tri(labels('projectcalico.org/namespace') === 'absent');
+      return triIf(labels('projectcalico.org/namespace') === 'absent');
     case 'has':
       return value(selector.key, () => true, false);
     case 'equals':
@@ -86,11 +76,11 @@ export function selectorMatches(
     case 'ends-with':
       return value(selector.key, (text) => text.endsWith(selector.text), false);
     case 'not':
-      return not(selectorMatches(selector.of, labels, context));
+      return triNot(selectorMatches(selector.of, labels, context));
     case 'and':
-      return allOf(...selector.of.map((part) => selectorMatches(part, labels, context)));
+      return triAll(selector.of.map((part) => selectorMatches(part, labels, context)));
     case 'or':
-      return anyOf(selector.of.map((part) => selectorMatches(part, labels, context)));
+      return triAny(selector.of.map((part) => selectorMatches(part, labels, context)));
   }
 }
 
@@ -154,7 +144,7 @@ function stands(world: PolicyWorld, end: FlowEnd, test: (labels: LabelLookup) =>
       }),
     );
   }
-  return anyOf(answers);
+  return triAny(answers);
 }
 
 /** `home`: the namespace of the policy, undefined for global ones and profiles. */
@@ -166,19 +156,19 @@ export function ruleMatches(
 ): Tri {
   if (rule.invalid !== undefined) return rule.action === 'Allow' || rule.action === 'Log' ? 'no' : 'maybe';
   const { source, destination } = rule;
-  return allOf(
-    tri(protocolMatches(flow, rule)),
+  return triAll([
+    triIf(protocolMatches(flow, rule)),
     familyMatches(world, flow, rule),
     entityMatches(world, flow.src, source, home),
     entityMatches(world, flow.dst, destination, home),
-    tri(destination.ports === undefined || destination.ports.some((port) => isPort(flow, port))),
-    tri(destination.notPorts === undefined || !destination.notPorts.some((port) => isPort(flow, port))),
+    triIf(destination.ports === undefined || destination.ports.some((port) => isPort(flow, port))),
+    triIf(destination.notPorts === undefined || !destination.notPorts.some((port) => isPort(flow, port))),
     // Nobody knows which port a client sends from.
     source.ports === undefined && source.notPorts === undefined ? 'yes' : hasPorts(flow) ? 'maybe' : 'no',
     destination.service === undefined ? 'yes' : toService(world, flow, destination.service),
     source.service === undefined ? 'yes' : fromService(world, flow.src, source.service),
     rule.http === undefined ? 'yes' : 'maybe',
-  );
+  ]);
 }
 
 const numbers = { TCP: 6, UDP: 17, SCTP: 132, ICMP: 1, ICMPv6: 58 } as const;
@@ -236,32 +226,32 @@ function entityMatches(
 ): Tri {
   const { nets, notNets, selector, notSelector, namespaceSelector, serviceAccounts } = entity;
   const answers: Tri[] = [];
-  if (nets !== undefined) answers.push(tri(hasAddressIn(end, nets)));
+  if (nets !== undefined) answers.push(triIf(hasAddressIn(end, nets)));
   if (notNets !== undefined)
-    answers.push(tri(!addressesOf(end).some((one) => notNets.some((net) => contains(net, one)))));
+    answers.push(triIf(!addressesOf(end).some((one) => notNets.some((net) => contains(net, one)))));
   if (notSelector !== undefined)
-    answers.push(not(stands(world, end, (labels) => selectorMatches(notSelector, labels, 'endpoint'))));
+    answers.push(triNot(stands(world, end, (labels) => selectorMatches(notSelector, labels, 'endpoint'))));
   const chooses = [selector, namespaceSelector, serviceAccounts].some((one) => one !== undefined);
   // "Any of the selector fields, NotSelector included, limits a namespaced policy's rule to its namespace" (GetEntityRuleSelector).
   if (chooses || (notSelector !== undefined && home !== undefined))
     answers.push(
       stands(world, end, (labels) =>
-        allOf(
+        triAll([
           namespaceSelector === undefined
             ? isHome(labels, home)
             : selectorMatches(namespaceSelector, labels, 'namespace'),
           selector === undefined ? 'yes' : selectorMatches(selector, labels, 'endpoint'),
           serviceAccounts === undefined ? 'yes' : accountsMatch(serviceAccounts, labels),
-        ),
+        ]),
       ),
     );
-  return allOf(...answers);
+  return triAll(answers);
 }
 
 function isHome(labels: LabelLookup, home: string | undefined): Tri {
   if (home === undefined) return 'yes';
   const label = labels('projectcalico.org/namespace');
-  return tri(typeof label === 'object' && label.value === home);
+  return triIf(typeof label === 'object' && label.value === home);
 }
 
 /** Names and selector are joined with AND. */
@@ -270,10 +260,10 @@ function accountsMatch(
   labels: LabelLookup,
 ): Tri {
   const name = labels('projectcalico.org/serviceaccount');
-  return allOf(
-    tri(names.length === 0 || (typeof name === 'object' && names.includes(name.value))),
+  return triAll([
+    triIf(names.length === 0 || (typeof name === 'object' && names.includes(name.value))),
     selector === undefined ? 'yes' : selectorMatches(selector, labels, 'service-account'),
-  );
+  ]);
 }
 
 type ServiceName = NonNullable<CalicoEntity['service']>;
@@ -318,7 +308,7 @@ function toService(world: PolicyWorld, { dst, protocol, port }: PolicyFlow, name
   const behind = backing(world, name);
   switch (behind.kind) {
     case 'slices':
-      return tri(
+      return triIf(
         behind.slices.some(
           (slice) =>
             slice.endpoints.some(({ addresses }) => hasAddressOf(dst, addresses)) &&
@@ -326,7 +316,7 @@ function toService(world: PolicyWorld, { dst, protocol, port }: PolicyFlow, name
         ),
       );
     case 'pods':
-      return tri(
+      return triIf(
         behind.pods.some(
           (pod) =>
             isPodBehind(dst, pod) &&
@@ -357,11 +347,11 @@ function fromService(world: PolicyWorld, src: FlowEnd, name: ServiceName): Tri {
   const behind = backing(world, name);
   switch (behind.kind) {
     case 'slices':
-      return tri(
+      return triIf(
         behind.slices.some((slice) => slice.endpoints.some(({ addresses }) => hasAddressOf(src, addresses))),
       );
     case 'pods':
-      return tri(behind.pods.some((pod) => isPodBehind(src, pod)));
+      return triIf(behind.pods.some((pod) => isPodBehind(src, pod)));
     case 'none':
       return 'no';
     case 'unknown':

@@ -12,8 +12,9 @@ import type { PolicyWorld } from '../options.ts';
 import { adminOutcome, exempt } from './admin.ts';
 import { podLabels, ruleMatches, selectorMatches } from './calico-match.ts';
 import { type DirectedFlow, directed, either, type Outcome } from './contract.ts';
-import { allOf, ownNetworkPod, type Tri } from './match.ts';
+import { ownNetworkPod } from './match.ts';
 import { networkPolicyAdmits } from './network-policy.ts';
+import { type Tri, triAll } from './tri.ts';
 
 export interface CalicoReferenceOptions {
   /** Staged policies as if they were enforced. */
@@ -205,13 +206,13 @@ function calicoSteps(world: PolicyWorld, at: DirectedFlow, pod: Pod, policy: Cal
   const { namespace, selector, serviceAccountSelector, namespaceSelector } = policy;
   if (namespace !== undefined && namespace !== pod.namespace) return { selected: 'no', said: [] };
   const labels = podLabels(world, pod);
-  const selected = allOf(
+  const selected = triAll([
     selectorMatches(selector, labels, 'endpoint'),
     serviceAccountSelector === undefined
       ? 'yes'
       : selectorMatches(serviceAccountSelector, labels, 'service-account'),
     namespaceSelector === undefined ? 'yes' : selectorMatches(namespaceSelector, labels, 'namespace'),
-  );
+  ]);
   return { selected, said: selected === 'no' ? [] : rulesSay(world, at, rules, namespace) };
 }
 

@@ -5,23 +5,14 @@ import { contains, type Prefix } from '../../net/prefix.ts';
 import { endpointOf, type FlowEnd, namespaceLabelsOf } from '../endpoint.ts';
 import type { PolicyWorld } from '../options.ts';
 import { matchesSelector } from '../selector.ts';
-
-export type Tri = 'yes' | 'no' | 'maybe';
-
-export const tri = (answer: boolean): Tri => (answer ? 'yes' : 'no');
-
-export const allOf = (...answers: readonly Tri[]): Tri =>
-  answers.includes('no') ? 'no' : answers.includes('maybe') ? 'maybe' : 'yes';
-
-export const anyOf = (answers: readonly Tri[]): Tri =>
-  answers.includes('yes') ? 'yes' : answers.includes('maybe') ? 'maybe' : 'no';
+import { type Tri, triAll, triIf } from './tri.ts';
 
 const nameLabel = 'kubernetes.io/metadata.name';
 
 /** Of a namespace that was not collected only the label is known that the API server sets on every one. */
 export function namespaceMatches(world: PolicyWorld, selector: Selector, namespace: string): Tri {
   const labels = namespaceLabelsOf(world.cluster, namespace);
-  if (labels.state === 'known') return tri(matchesSelector(selector, labels.value));
+  if (labels.state === 'known') return triIf(matchesSelector(selector, labels.value));
   const { matchLabels, matchExpressions } = selector;
   const requirements: Selector[] = [
     ...Object.entries(matchLabels).map(([key, value]) => ({
@@ -30,10 +21,10 @@ export function namespaceMatches(world: PolicyWorld, selector: Selector, namespa
     })),
     ...matchExpressions.map((expression) => ({ matchLabels: {}, matchExpressions: [expression] })),
   ];
-  return allOf(
-    ...requirements.map((one) => {
+  return triAll(
+    requirements.map((one) => {
       const key = Object.keys(one.matchLabels)[0] ?? one.matchExpressions[0]?.key;
-      return key === nameLabel ? tri(matchesSelector(one, { [nameLabel]: namespace })) : 'maybe';
+      return key === nameLabel ? triIf(matchesSelector(one, { [nameLabel]: namespace })) : 'maybe';
     }),
   );
 }

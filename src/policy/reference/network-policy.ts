@@ -5,7 +5,8 @@ import { type FlowEnd, type PolicyFlow, resolveNamedPort } from '../endpoint.ts'
 import type { PolicyWorld } from '../options.ts';
 import { matchesSelector } from '../selector.ts';
 import type { DirectedFlow, Outcome } from './contract.ts';
-import { addressesOf, allOf, anyOf, namespaceMatches, ownNetworkPod, type Tri, tri } from './match.ts';
+import { addressesOf, namespaceMatches, ownNetworkPod } from './match.ts';
+import { type Tri, triAll, triAny, triIf } from './tri.ts';
 
 /** `none`: no policy selects the pod for the direction, and others may decide. Exempt traffic is the caller's to know. */
 export function networkPolicyOutcome(world: PolicyWorld, at: DirectedFlow): 'none' | Outcome {
@@ -32,7 +33,7 @@ export function networkPolicyAdmits(world: PolicyWorld, at: DirectedFlow): 'none
   );
   if (isolating.length === 0) return 'none';
   // "Network policies do not conflict; they are additive": one rule that admits the flow is enough.
-  return anyOf(
+  return triAny(
     isolating.flatMap((policy) =>
       (policy[at.direction] ?? []).map((rule) => admits(world, at, policy, rule)),
     ),
@@ -44,13 +45,13 @@ const hasPorts = ({ protocol }: PolicyFlow): boolean =>
 
 /** "This rule matches traffic if and only if the traffic matches at least one item in the from list" and in the ports list. */
 function admits(world: PolicyWorld, at: DirectedFlow, policy: NetworkPolicy, rule: PolicyRule): Tri {
-  if (rule.peers === undefined) return tri(portsMatch(at.flow, rule.ports, at.flow.dst));
-  return anyOf(
+  if (rule.peers === undefined) return triIf(portsMatch(at.flow, rule.ports, at.flow.dst));
+  return triAny(
     rule.peers.map((peer) => {
       // A named port beside an egress ipBlock is legal and matches nothing: names belong to pods, an ipBlock to addresses.
       const nameless = at.direction === 'egress' && peer.kind === 'ip-block';
       const ports = portsMatch(at.flow, rule.ports, nameless ? undefined : at.flow.dst);
-      return allOf(tri(ports), peerMatches(world, at.other, policy.namespace, peer));
+      return triAll([triIf(ports), peerMatches(world, at.other, policy.namespace, peer)]);
     }),
   );
 }
@@ -75,17 +76,17 @@ function peerMatches(world: PolicyWorld, other: FlowEnd, home: string, peer: Pol
   const pod = ownNetworkPod(other);
   if (peer.kind === 'ip-block') {
     if (pod !== undefined && !world.reading.ipBlockMatchesPods) return 'no';
-    return tri(
+    return triIf(
       addressesOf(other).some(
         (address) => contains(peer.cidr, address) && !peer.except.some((hole) => contains(hole, address)),
       ),
     );
   }
   if (pod === undefined) return 'no';
-  const labelled = tri(peer.podSelector === undefined || matchesSelector(peer.podSelector, pod.labels));
+  const labelled = triIf(peer.podSelector === undefined || matchesSelector(peer.podSelector, pod.labels));
   const placed =
     peer.namespaceSelector === undefined
-      ? tri(pod.namespace === home)
+      ? triIf(pod.namespace === home)
       : namespaceMatches(world, peer.namespaceSelector, pod.namespace);
-  return allOf(labelled, placed);
+  return triAll([labelled, placed]);
 }
