@@ -1,0 +1,189 @@
+/** Disagreements that random worlds have found, or that their tools cannot make: each as a small world of its own, asked of the kernel too. */
+import { afterAll, beforeEach, describe, expect, test } from 'vitest';
+import { simulation } from '../../src/dataplane/simulate.ts';
+import { address } from '../../src/net/address.ts';
+import type { Packet } from '../../src/net/packet.ts';
+import { exec } from '../../src/system/exec.ts';
+import { cannotRun, inNetns, readNetns, run } from './netfilter-support.ts';
+import { compare, describeOurs, type Injection } from './simulate-flows.ts';
+import { setUp } from './simulate-world.ts';
+
+const why = cannotRun();
+if (why !== undefined) console.log(`simulate cases skipped: ${why}`);
+
+const name = `pp-simc-${process.pid}`;
+const files = [
+  'ip-link.json',
+  'ip-addr.json',
+  'ip-route.json',
+  'ip-route6.json',
+  'ip-rule.json',
+  'ip-rule6.json',
+  'nft.json',
+  'iptables-save.txt',
+  'ip6tables-save.txt',
+  'ipset.txt',
+  'sysctl.txt',
+];
+
+interface Sent extends Partial<Omit<Packet, 'src' | 'dst'>> {
+  readonly via: string;
+  readonly from: string;
+  readonly to: string;
+}
+
+interface Case {
+  readonly title: string;
+  /** Lines of `ip -batch`. */
+  readonly ip?: readonly string[];
+  readonly sysctl?: readonly string[];
+  /** `nft -f`. */
+  readonly nft?: string;
+  readonly packets: readonly Sent[];
+  /** How our words for each packet begin; the kernel must agree with all of them. */
+  readonly ends: readonly string[];
+}
+
+const out = (type: string, priority: number, rule: string): string =>
+  `table ip t { chain c { type ${type} hook output priority ${priority}; ${rule}; }; }`;
+const marked = ['route add default dev td table 100', 'rule add pref 10 fwmark 1 table 100'];
+const own = { via: 'out', from: '10.1.0.1', to: '10.2.0.5' };
+const foreign = { via: 'tin', from: '10.1.0.2', to: '10.2.0.5' };
+
+const cases: readonly Case[] = [
+  {
+    title: 'OUTPUT sees lo, not the device of the address, for packets to oneself',
+    nft: out('filter', 0, 'oifname "tout" drop'),
+    packets: [{ ...own, to: '10.2.0.1' }, own],
+    ends: ['deliver', 'drop'],
+  },
+  {
+    title: 'IPv6 packets from outside to ::1 are dropped before DNAT could send them elsewhere',
+    nft: 'table ip6 t { chain c { type nat hook prerouting priority -100; ip6 daddr ::1 dnat to fd00:1::1; }; }',
+    packets: [{ via: 'tin', from: 'fd00:1::2', to: '::1' }],
+    ends: ['drop'],
+  },
+  {
+    title: 'a mark set in a route chain routes the packet again',
+    ip: marked,
+    nft: out('route', -150, 'meta mark set 1'),
+    packets: [own],
+    ends: ['forward td'],
+  },
+  {
+    title: 'a mark set in a filter chain does not',
+    ip: marked,
+    nft: out('filter', 0, 'meta mark set 1'),
+    packets: [own],
+    ends: ['forward tout'],
+  },
+  {
+    title: 'DNAT at OUTPUT routes again with the mark of that moment',
+    ip: marked,
+    nft: `table ip t {
+      chain a { type filter hook output priority -120; meta mark set 1; };
+      chain b { type nat hook output priority -100; ip daddr 10.2.0.5 dnat to 10.3.0.5; };
+      chain c { type filter hook output priority 0; meta mark set 0; };
+    }`,
+    packets: [own, { ...own, to: '10.2.0.6', srcPort: 1025 }],
+    ends: ['forward td', 'forward tout'],
+  },
+  {
+    title: 'without a route the sender is told so, whatever rp_filter thinks of the source',
+    sysctl: ['net.ipv4.conf.tin.rp_filter=1'],
+    packets: [
+      { ...foreign, from: '10.2.0.9', to: '10.50.0.1' },
+      { ...foreign, from: '10.2.0.9', srcPort: 1025 },
+    ],
+    ends: ['reject 3/0', 'drop'],
+  },
+  {
+    title: 'a namespace that does not forward says nothing about missing routes; with IPv6 it does',
+    sysctl: ['net.ipv4.ip_forward=0', 'net.ipv6.conf.all.forwarding=0'],
+    packets: [
+      { ...foreign, to: '10.50.0.1' },
+      { via: 'tin', from: 'fd00:1::2', to: 'fd00:50::1', srcPort: 1025 },
+      { via: 'tin', from: 'fd00:1::2', to: 'fd00:2::1:2', srcPort: 1026 },
+    ],
+    ends: ['drop', 'reject 1/0', 'drop'],
+  },
+  {
+    title: 'routing comes before the time to live, that before the size, and both before FORWARD',
+    nft: 'table ip t { chain c { type filter hook forward priority 0; drop; }; }',
+    packets: [
+      { ...foreign, to: '10.50.0.1', ttl: 1 },
+      { ...foreign, ttl: 1, srcPort: 1025 },
+      { ...foreign, to: '10.4.0.5', lengthBytes: 1400, srcPort: 1026 },
+      { ...foreign, to: '10.4.0.5', lengthBytes: 1400, ttl: 1, srcPort: 1027 },
+      { ...foreign, srcPort: 1028 },
+    ],
+    ends: ['reject 3/0', 'reject 11/0', 'reject 3/4 mtu 1280', 'reject 11/0', 'drop'],
+  },
+  {
+    title: 'a subnet broadcast is delivered, not forwarded',
+    packets: [{ ...foreign, to: '10.1.255.255' }],
+    ends: ['deliver'],
+  },
+  {
+    title: 'a packet that a rule drops has changed the mark of its connection all the same',
+    nft: `table ip t { chain c { type filter hook forward priority 0;
+      ct mark 7 drop; ct direction reply ct mark set 7 drop; }; }`,
+    packets: [
+      { ...foreign, protocol: 'udp' },
+      { via: 'tout', from: '10.2.0.5', to: '10.1.0.2', protocol: 'udp', srcPort: 80, dstPort: 1024 },
+      { ...foreign, protocol: 'udp' },
+    ],
+    ends: ['forward tout', 'drop', 'drop'],
+  },
+];
+
+const packetOf = ({ via: _, from, to, ...more }: Sent): Packet => {
+  const protocol = more.protocol ?? 'tcp';
+  const src = address(from);
+  return {
+    src,
+    dst: address(to),
+    protocol,
+    srcPort: 1024,
+    dstPort: 80,
+    lengthBytes: (src.family === 4 ? 20 : 40) + (protocol === 'tcp' ? 20 : 16),
+    df: true,
+    ttl: 64,
+    mark: 0,
+    ...(protocol === 'tcp' ? { flags: { syn: true } } : {}),
+    ...more,
+  };
+};
+
+describe.skipIf(why !== undefined)('simulate and the kernel', () => {
+  beforeEach(() => setUp(name));
+  afterAll(async () => {
+    await exec(['ip', 'netns', 'delete', name]);
+  });
+
+  test.each(cases)('$title', async ({ ip = [], sysctl = [], nft, packets, ends }) => {
+    const settings = [
+      'net.ipv4.ip_forward=1',
+      'net.ipv6.conf.all.forwarding=1',
+      'net.ipv4.conf.all.rp_filter=0',
+    ];
+    const devices = ['tin', 'tout', 'tc', 'td'].map((device) => `net.ipv4.conf.${device}.rp_filter=0`);
+    await run(inNetns(name, ['sysctl', '-qw', ...settings, ...devices, ...sysctl]));
+    if (ip.length > 0) await run(inNetns(name, ['ip', '-batch', '-']), `${ip.join('\n')}\n`);
+    if (nft !== undefined) await run(inNetns(name, ['nft', '-f', '-']), nft);
+    const netns = await readNetns(name, files);
+    const send = simulation(netns);
+    const injections = packets.map((sent): Injection => {
+      const packet = packetOf(sent);
+      const flow = Math.max(packet.srcPort, packet.dstPort) - 1024;
+      const ours = send({ packet, ...(sent.via === 'out' ? {} : { iif: sent.via }) });
+      return { via: sent.via, packet, sequence: { seq: 1000, ack: 0 }, flow, ours };
+    });
+    const { disagreements, tally } = await compare(name, injections);
+    expect(disagreements.map(({ id, ours, kernel }) => ({ id, ours, kernel }))).toEqual([]);
+    // A reject that nobody hears proves nothing.
+    expect(tally.get('silent') ?? 0).toBe(0);
+    const described = injections.map(({ ours }) => describeOurs(ours));
+    expect(described.map((text, i) => text.slice(0, ends[i]?.length))).toEqual(ends);
+  });
+});
