@@ -1,4 +1,5 @@
 /** Reading JSON whose shape nobody promised: every access says what it found. */
+import { jsonErrorOffset } from './kubernetes/json-error.ts';
 import { excerpt, failed, type Parsed, type ParseNote, parsed } from './result.ts';
 
 export type JsonObject = { readonly [key: string]: unknown };
@@ -57,10 +58,11 @@ export function parseJson(text: string, file: string, format: string): Parsed<un
   }
 }
 
-/** V8 says `at position N`, or that the input ended, or neither (then there is no position). */
+/** V8 says `at position N`, or that the input ended, or neither: then the text is read again up to the first wrong token. */
 function positionOf(message: string, text: string): { line?: number; column?: number } {
   const at = /at position (\d+)/.exec(message)?.[1];
-  const offset = at === undefined ? (/end of JSON/.test(message) ? text.length : undefined) : Number(at);
+  const told = at === undefined ? undefined : Number(at);
+  const offset = told ?? (/end of JSON/.test(message) ? text.length : jsonErrorOffset(text));
   if (offset === undefined) return {};
   const before = text.slice(0, offset);
   const line = before.split('\n').length;

@@ -26,10 +26,18 @@ export type Parsed<T> =
 export const parsed = <T>(value: T, notes: readonly ParseNote[] = []): Parsed<T> => ({
   ok: true,
   value,
-  notes,
+  notes: notes.map(bounded),
 });
 
-export const failed = (error: ParseError): Parsed<never> => ({ ok: false, error });
+export const failed = (error: ParseError): Parsed<never> => ({ ok: false, error: bounded(error) });
+
+/** A message may quote a word of the text, and a damaged text may be one word of megabytes. */
+function bounded<T extends Position>(position: T): T {
+  return position.message.length <= maxMessage
+    ? position
+    : { ...position, message: `${position.message.slice(0, maxMessage)}...` };
+}
+const maxMessage = 480;
 
 /** `nodes/node1/ip-rule.json:3:17: message`. */
 export function formatPosition(position: ParseNote | ParseError): string {

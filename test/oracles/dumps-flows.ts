@@ -65,6 +65,14 @@ function portNear(
   return ports.length === 0 ? undefined : random.pick(ports);
 }
 
+/** A source port outside the range of such a rule is given one at random: our engine shows the first. */
+const picksPorts = ({ words }: DumpWorld): boolean =>
+  words.rules.some(
+    ({ target }) =>
+      (target.kind === 'masquerade' && target.ports !== undefined) ||
+      (target.kind === 'snat' && target.range.ports !== undefined),
+  );
+
 const transportOf = (random: Random, rule: Rule | undefined): 'tcp' | 'udp' | 'icmp' => {
   const protocol = rule === undefined ? undefined : find(rule, 'protocol');
   const named = ({ 1: 'icmp', 6: 'tcp', 17: 'udp' } as const)[protocol?.protocol as 1 | 6 | 17];
@@ -76,6 +84,7 @@ const mayBeSentTo = (dst: Address): boolean =>
   !isMulticast(dst) &&
   dst.value >> 28n < 14n &&
   dst.value >> 24n > 0n &&
+  dst.value !== 0x7fffffffn &&
   !(dst.value >> 8n === 0xc00002n && (dst.value & 15n) === 15n);
 
 const flagSets = [{ ack: true }, { syn: true, ack: true }, { rst: true }, { fin: true, ack: true }, {}];
@@ -100,7 +109,8 @@ function firstPacket(
   let dst = addressNear(random, world, rule, 'dst');
   if (via === 'out' && !mayBeSentTo(dst)) dst = address('192.0.2.2');
   const isIcmp = protocol === 'icmp';
-  const special = random.chance(0.15) ? portNear(random, world, rule, 'src') : undefined;
+  const special =
+    !picksPorts(world) && random.chance(0.15) ? portNear(random, world, rule, 'src') : undefined;
   // The source port tells flows apart: a special one is used once.
   const srcPort = special === undefined || taken.has(`${protocol} ${special}`) ? 1024 + flow : special;
   taken.add(`${protocol} ${srcPort}`);
