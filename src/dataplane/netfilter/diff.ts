@@ -146,7 +146,7 @@ function diffSets(a: Program, b: Program, sideA: Side, sideB: Side): readonly Ne
     const added = after.filter((element) => !before.includes(element)).length;
     const removed = before.filter((element) => !after.includes(element)).length;
     if (added + removed === 0) return [];
-    const text = `set ${name}: ${added} elements added, ${removed} removed`;
+    const text = `set ${name}: ${added} ${added === 1 ? 'element' : 'elements'} added, ${removed} removed`;
     return [{ kind: 'set', family: b.family, table: b.table, chain: '', text }];
   });
 }
