@@ -24,19 +24,35 @@ import type { World } from './world.ts';
 type Found = Extract<RouteResult, { state: 'found' }>;
 
 /** ip_local_out(): a packet that starts here. */
-export function send(world: World, cursor: Cursor): readonly Stage[] {
-  const routed = findRoute(cursor, outputRoute(cursor));
+export const send = (world: World, cursor: Cursor): readonly Stage[] =>
+  ways(cursor, outputRoute(cursor)).flatMap((way) => sendBy(world, way.cursor, way.result));
+
+function sendBy(world: World, cursor: Cursor, way: RouteResult): readonly Stage[] {
+  const routed = findRoute(cursor, way);
   if ('at' in routed) return [routed];
   const { route } = routed;
-  const devices = outDevices(route);
-  return runHooks(routed.cursor, ['output'], devices).flatMap((result) => {
+  return runHooks(routed.cursor, ['output'], outDevices(route)).flatMap((result) => {
     if ('at' in result) return [result];
     const { routeMark, ...rest } = result;
     if (routeMark === undefined) return leave(world, result, route);
     // ip_route_me_harder().
-    const again = findRoute(rest, outputRoute(rest, routeMark));
-    return 'at' in again ? [again] : leave(world, again.cursor, again.route);
+    return ways(rest, outputRoute(rest, routeMark)).flatMap((other) => {
+      const again = findRoute(other.cursor, other.result);
+      return 'at' in again ? [again] : leave(world, again.cursor, again.route);
+    });
   });
+}
+
+/** A multipath route: each next hop with its share of the flows. Which one a flow's hash takes no dump shows. */
+function ways(
+  cursor: Cursor,
+  result: RouteResult,
+): readonly { readonly cursor: Cursor; readonly result: RouteResult }[] {
+  if (result.state !== 'found' || result.alternatives.length < 2) return [{ cursor, result }];
+  return result.alternatives.map((alternative) => ({
+    cursor: { ...cursor, share: cursor.share * alternative.share },
+    result: { ...result, nexthop: alternative.nexthop, alternatives: [alternative] },
+  }));
 }
 
 /** What rules see as the outgoing device: for own addresses lo, whatever device their route names (__ip_route_output_key). */
@@ -215,7 +231,7 @@ function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] 
       }),
     ];
   }
-  if (!local) return forward(world, addressed, device, result);
+  if (!local) return ways(addressed, result).flatMap((way) => forward(world, way.cursor, device, way.result));
   const checked = isLooped ? addressed : checkSource(addressed, device);
   if ('at' in checked) return [checked];
   return runHooks(checked, ['input'], { inDevice: device.name }).map((passed) =>

@@ -74,7 +74,7 @@ function simulate(world: World, netns: Netns, table: ConnectionTable, arriving: 
     stage.at === 'bridge-on' ||
     (stage.at === 'transmit' && world.device(netns, stage.device)?.kind !== 'loopback');
   const last = runUntil(world, entry(world, netns, table, arriving), isOut);
-  const ends = last.map((stage) => ({ ...endOf(world, stage, iif), cursor: stage.cursor }));
+  const ends = distinct(last.map((stage) => ({ ...endOf(world, stage, iif), cursor: stage.cursor })));
   const [only] = ends;
   if (only === undefined) throw new TypeError('a packet has an end');
   if (ends.length > 1) {
@@ -92,7 +92,23 @@ function simulate(world: World, netns: Netns, table: ConnectionTable, arriving: 
 const takenTuple =
   'another connection already has the translated addresses and ports: the kernel picks a free port at random';
 
-function byChance(packet: Packet, ends: readonly (Simulated & { readonly cursor: Cursor })[]): Simulated {
+type WithCursor = Simulated & { readonly cursor: Cursor };
+
+/** Ends that nothing outside can tell apart are one: two gateways behind one device. */
+function distinct(ends: readonly WithCursor[]): readonly WithCursor[] {
+  if (ends.length < 2) return ends;
+  const byLook = new Map<string, WithCursor>();
+  for (const end of ends) {
+    const { src, dst, srcPort, dstPort, mark } = end.packet;
+    const key = [end.verdict, end.oif, src.value, srcPort, dst.value, dstPort, mark].join(' ');
+    const same = byLook.get(key);
+    const share = (same?.cursor.share ?? 0) + end.cursor.share;
+    byLook.set(key, { ...(same ?? end), cursor: { ...(same ?? end).cursor, share } });
+  }
+  return [...byLook.values()];
+}
+
+function byChance(packet: Packet, ends: readonly WithCursor[]): Simulated {
   const alternatives = ends.map(({ cursor, ...end }) => ({ ...end, share: cursor.share }));
   const [first] = alternatives;
   return {

@@ -20,7 +20,7 @@ export interface Backend {
 const order: Readonly<Record<Answer, number>> = { unreachable: 0, unknown: 1, reachable: 2 };
 
 /** In the order of the walk's branches. */
-export function backendsOf({ branches, flow }: Verdict): readonly Backend[] {
+function backendsOf({ branches, flow }: Verdict): readonly Backend[] {
   const byName = new Map<string, Branch[]>();
   for (const branch of branches) {
     const name = branch.backend ?? destinationText(flow);
@@ -47,7 +47,7 @@ const totalShare = (branches: readonly Branch[]): number =>
 const sum = (branches: readonly Branch[]): number => branches.reduce((all, { share }) => all + share, 0);
 
 /** `2 of 3 backends fail`, with what cannot be told. */
-export function backendsSummary(verdict: Verdict, backends: readonly Backend[]): string {
+function backendsSummary(verdict: Verdict, backends: readonly Backend[]): string {
   const src = endpointText(verdict.flow.src);
   const dst = destinationText(verdict.flow);
   const count = (answer: Answer) => backends.filter((one) => one.answer === answer).length;

@@ -26,6 +26,14 @@ const state: Readonly<Record<string, string>> = {
     { type: 'unreachable', dst: '10.3.0.0/16', flags: [] },
     { type: 'blackhole', dst: '10.4.0.0/16', flags: [] },
     {
+      dst: '10.5.0.0/16',
+      flags: [],
+      nexthops: [
+        { gateway: '10.1.0.9', dev: 'eth0', weight: 1, flags: [] },
+        { gateway: '10.2.0.9', dev: 'eth1', weight: 3, flags: [] },
+      ],
+    },
+    {
       type: 'local',
       dst: '10.1.0.1',
       dev: 'eth0',
@@ -160,6 +168,19 @@ describe('podpath simulate', () => {
     const { code, verdicts } = await simulate([packet]);
     expect(verdicts).toEqual([expect.objectContaining(expected)]);
     expect(code).toBe(0);
+  });
+
+  it('names every next hop of a multipath route with its share', async () => {
+    const { verdicts } = await simulate([{ ...tcp, dst: '10.5.0.1' }]);
+    expect(verdicts).toMatchObject([
+      {
+        verdict: 'unknown',
+        alternatives: expect.arrayContaining([
+          expect.objectContaining({ verdict: 'forward', oif: 'eth0', share: 0.25 }),
+          expect.objectContaining({ verdict: 'forward', oif: 'eth1', share: 0.75 }),
+        ]),
+      },
+    ]);
   });
 
   it('translates the reply of a connection back, and knows its state', async () => {

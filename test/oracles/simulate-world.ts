@@ -129,7 +129,7 @@ function someRule(random: Random, family: 4 | 6): string {
 }
 
 /** The rules of the IPv4 generators in IPv6: 10.A.B.C is fd00:A::B:C. */
-export const toIpv6 = (text: string): string =>
+const toIpv6 = (text: string): string =>
   text
     .replace(/\b10\.(\d+)\.(\d+)\.(\d+)(\/\d+)?/g, (_, a, b, c, length) => {
       if (length === '/8') return 'fd00::/16';
