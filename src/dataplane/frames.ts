@@ -69,7 +69,13 @@ function fitDevice(cursor: Cursor, device: Device, routeMtuBytes: number): Curso
   const text = `${bytes} bytes do not fit ${device.name} (MTU ${mtu})`;
   if (!mayFragment(cursor)) {
     // A tunnel driver that sets DF on the outer header reports the error to its own node only; the inner sender hears nothing.
-    return lose(cursor, 'mtu', 'mtu-exceeded', text, { facts, sources: [device.source] });
+    // A router that may not fragment IPv6 does tell (ip6_fragment).
+    const tells = cursor.packet.src.family === 6 && cursor.packet.inner === undefined;
+    const told = tells && cursor.inDevice !== undefined ? { answers: 'icmp', node: cursor.netns.node } : {};
+    return lose(cursor, 'mtu', 'mtu-exceeded', text, {
+      facts: { ...facts, ...told },
+      sources: [device.source],
+    });
   }
   const what = cursor.packet.inner === undefined ? 'the packet' : 'the tunnel packet';
   const noted = step('mtu', 'pass', `${text}: ${what} is sent in fragments`, {

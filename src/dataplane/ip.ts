@@ -335,7 +335,9 @@ function exceedsMtu(world: World, cursor: Cursor, found: Found): Stage | undefin
   const { packet } = cursor;
   const device = world.device(cursor.netns, found.nexthop.device ?? '');
   if (device === undefined) return undefined;
-  const mtu = Math.min(device.mtuBytes, found.route.mtuBytes ?? Number.POSITIVE_INFINITY);
+  // ip6_dst_mtu_maybe_forward() asks the device only; ip6_fragment() then minds the route's MTU, after the hooks.
+  const onRoute = packet.src.family === 4 ? found.route.mtuBytes : undefined;
+  const mtu = Math.min(device.mtuBytes, onRoute ?? Number.POSITIVE_INFINITY);
   if (wireBytes(cursor) <= mtu || (!packet.df && packet.src.family === 4)) return undefined;
   return lose(
     cursor,

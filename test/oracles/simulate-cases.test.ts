@@ -120,6 +120,19 @@ const cases: readonly Case[] = [
     ends: ['reject 3/0', 'reject 11/0', 'reject 3/4 mtu 1280', 'reject 11/0', 'drop'],
   },
   {
+    title: "IPv6 routers mind the route's MTU after FORWARD, the device's before it",
+    ip: ['route add fd00:50::/64 dev tc mtu 1300'],
+    nft: 'table ip6 t { chain c { type filter hook forward priority 0; ip6 saddr fd00:1::3 drop; }; }',
+    packets: [
+      { via: 'tin', from: 'fd00:1::2', to: 'fd00:50::1', lengthBytes: 1450 },
+      { via: 'tin', from: 'fd00:1::2', to: 'fd00:50::1', lengthBytes: 1350, srcPort: 1025 },
+      { via: 'tin', from: 'fd00:1::3', to: 'fd00:50::1', lengthBytes: 1450, srcPort: 1026 },
+      { via: 'tin', from: 'fd00:1::3', to: 'fd00:50::1', lengthBytes: 1350, srcPort: 1027 },
+      { via: 'tin', from: 'fd00:1::2', to: 'fd00:50::1', lengthBytes: 1300, srcPort: 1028 },
+    ],
+    ends: ['reject 2/0 mtu 1400', 'reject 2/0 mtu 1300', 'reject 2/0 mtu 1400', 'drop', 'forward tc'],
+  },
+  {
     title: 'a subnet broadcast is delivered, not forwarded',
     packets: [{ ...foreign, to: '10.1.255.255' }],
     ends: ['deliver'],
