@@ -15,7 +15,7 @@ export const meansTheSame = ({ tables }: NetfilterDiff): boolean =>
   tables.every(({ meaning }) => meaning.state === 'equal');
 
 /** The answer in one line. */
-export function netfilterDiffHeadline(diff: NetfilterDiff): string {
+function netfilterDiffHeadline(diff: NetfilterDiff): string {
   const changes = diff.tables.flatMap((table) => table.changes);
   const order = diff.tables.reduce((sum, { reordered, renamed }) => sum + reordered + renamed.length, 0);
   if (changes.length === 0)

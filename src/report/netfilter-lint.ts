@@ -26,7 +26,7 @@ export const plural = (count: number, [one, more]: readonly [string, string]): s
   `${count} ${count === 1 ? one : more}`;
 
 /** `1 error, 2 warnings in 180 rules`, or `nothing found in 180 rules`. */
-export function netfilterLintHeadline(lints: readonly NamedLint[]): string {
+function netfilterLintHeadline(lints: readonly NamedLint[]): string {
   const findings = lints.flatMap(({ lint }) => lint.findings);
   const counts = severities.flatMap((severity) => {
     const count = findings.filter((one) => one.severity === severity).length;

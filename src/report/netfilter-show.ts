@@ -28,7 +28,7 @@ const tableKey = ({ backend, family, table }: ShownChain): string => `${backend}
 
 function everything({ chains }: NetfilterRules, style: Style): string[] {
   const lines: string[] = [];
-  const tree = treeOf(chains, style);
+  const draw = treeOf(chains, style, lines);
   let hook = '';
   for (const chain of chains) {
     if (chain.base === undefined) break;
@@ -39,13 +39,13 @@ function everything({ chains }: NetfilterRules, style: Style): string[] {
       if (lines.length > 0) lines.push('');
       lines.push(heading(style, hook));
     }
-    lines.push(...tree(chain, 1));
+    draw(chain, 1);
   }
   const rest = chains.filter(
     ({ base, reachable, rules }) => base === undefined && !reachable && rules.length > 0,
   );
   if (rest.length > 0) lines.push('', heading(style, 'no packet comes to'));
-  for (const chain of rest) lines.push(...tree(chain, 1));
+  for (const chain of rest) draw(chain, 1);
   return lines.length === 0 ? ['no rules'] : lines;
 }
 
@@ -60,23 +60,22 @@ function oneChain({ chains }: NetfilterRules, name: string, style: Style): strin
         .filter(({ targets }) => targets.includes(name))
         .map((rule) => printable(`  ${caller.name} ${placeText(rule)}: ${ownText(rule)}`)),
     );
-    return [
-      ...(called.length === 0 ? [] : [heading(style, 'led to by'), ...called]),
-      ...treeOf(chains, style)(chain, 0),
-    ];
+    const lines = called.length === 0 ? [] : [heading(style, 'led to by'), ...called];
+    treeOf(chains, style, lines)(chain, 0);
+    return lines;
   });
 }
 
 const maxDepth = 12;
 
-/** Draws a chain with what it leads to; a chain that was drawn before is only named. */
-function treeOf(chains: readonly ShownChain[], style: Style) {
+/** Draws into `lines` a chain with what it leads to; a chain that was drawn before is only named. */
+function treeOf(chains: readonly ShownChain[], style: Style, lines: string[]) {
   const byKey = new Map(chains.map((chain) => [`${tableKey(chain)} ${chain.name}`, chain]));
   const drawn = new Set<ShownChain>();
-  const draw = (chain: ShownChain, depth: number): string[] => {
+  const draw = (chain: ShownChain, depth: number): void => {
     drawn.add(chain);
     const indent = '  '.repeat(depth);
-    const lines = [`${indent}${style.tint('bold', printable(chainTitle(chain)))}`];
+    lines.push(`${indent}${style.tint('bold', printable(chainTitle(chain)))}`);
     for (const rule of chain.rules) {
       lines.push(ruleLine(rule, `${indent}  `, style));
       for (const target of rule.targets) {
@@ -89,10 +88,9 @@ function treeOf(chains: readonly ShownChain[], style: Style) {
               printable(`${indent}    ${target}: ${drawn.has(next) ? 'as above' : 'deeper'}`),
             ),
           );
-        else lines.push(...draw(next, depth + 2));
+        else draw(next, depth + 2);
       }
     }
-    return lines;
   };
   return draw;
 }

@@ -1,4 +1,5 @@
 /** Which chain of A is which of B: by name, else by what they hold, else by the rules that lead to them. */
+import { graphOf } from './lint/graph.ts';
 import { type Program, type ProgramChain, type ProgramRule, targetsOf } from './lint/program.ts';
 
 export interface MatchedChains {
@@ -108,6 +109,7 @@ export function renamedKey(rule: ProgramRule, rename: (chain: string) => string)
 
 /** Equal for chains that do the same, whatever they and those below them are called. */
 function signatures(program: Program): (name: string) => string {
+  const { calleesFirst } = graphOf(program);
   const ids = new Map<string, string>();
   const known = new Map<string, string>();
   const find = (name: string): string => {
@@ -123,6 +125,7 @@ function signatures(program: Program): (name: string) => string {
     known.set(name, id);
     return id;
   };
+  for (const name of calleesFirst) find(name);
   return find;
 }
 

@@ -59,7 +59,7 @@ function diffTable(
   let reordered = 0;
   for (const [one, two] of matched.pairs) {
     const result = diffChain({ a, b, graphs, names: matched.names }, one, two);
-    changes.push(...result.changes);
+    for (const change of result.changes) changes.push(change);
     reordered += result.reordered;
   }
   for (const chain of matched.onlyA)

@@ -19,6 +19,8 @@ export interface Graph {
   readonly reachable: ReadonlySet<string>;
   /** Reachable chains, every caller before what it calls; those of a loop are left out. */
   readonly order: readonly string[];
+  /** All chains, every caller behind what it calls, loops aside. */
+  readonly calleesFirst: readonly string[];
   /** Chains of which each calls the next and the last the first. */
   readonly loop?: readonly string[];
   /** What a chain and all that it calls can change. */
@@ -36,14 +38,21 @@ export function graphOf(program: Program): Graph {
         calls.push({ from, rule });
         callers.set(target, calls);
       }
-  const { reachable, order, loop } = sorted(program);
+  const { reachable, order, calleesFirst, loop } = sorted(program);
+  const [changes, neverReturns] = [changesOf(program), neverReturnsOf(program)];
+  // In this order none of them goes deep: damaged dumps may nest chains by the thousand.
+  for (const name of calleesFirst) {
+    changes(name);
+    neverReturns(name);
+  }
   return {
     callers,
     reachable,
     order,
+    calleesFirst,
     ...(loop === undefined ? {} : { loop }),
-    changes: changesOf(program),
-    neverReturns: neverReturnsOf(program),
+    changes,
+    neverReturns,
   };
 }
 
@@ -80,7 +89,8 @@ function sorted(program: Program) {
     }
   }
   if (program.bases.length === starts.length) reachable = new Set(state.keys());
-  return { reachable, order: finished.reverse().filter((name) => reachable.has(name)), loop };
+  const order = finished.filter((name) => reachable.has(name)).reverse();
+  return { reachable, order, calleesFirst: finished, loop };
 }
 
 function changesOf(program: Program): (chain: string) => ReadonlySet<string> {

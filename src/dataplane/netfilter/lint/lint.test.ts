@@ -172,6 +172,12 @@ describe('chains', () => {
     expect([loop?.rule, loop?.because.map(({ line }) => line), more]).toEqual(['chain-loop', [8, 9], []]);
   });
 
+  it('may nest without end', () => {
+    const names = Array.from({ length: 20_000 }, (_, i) => `U${i}`);
+    const rules = names.map((name, i) => `-A ${i === 0 ? 'FORWARD' : `U${i - 1}`} -j ${name}`);
+    expect(said(filter(rules, names))).toEqual(['jump-to-empty-chain: -A U19998 -j U19999']);
+  });
+
   it('are left alone where only an excerpt is there', () => {
     expect(said(filter(['-A FORWARD -j GONE', '-A NOT-DECLARED -j DROP']))).toEqual([]);
   });
