@@ -103,7 +103,7 @@ describe('ip route', () => {
     ['', 'ip-route/empty:'],
     ['[{"dst":"default"', 'ip-route/not-json:1'],
     ['{}', 'ip-route/not-a-list:'],
-    ['Cannot open network namespace', 'ip-route/not-json:'],
+    ['Cannot open network namespace', 'ip-route/tool-error:1'],
   ])('%j is an error', (text, expected) => expect(code(parseIpRoute(text, 'f', 4))).toContain(expected));
 });
 
@@ -416,7 +416,7 @@ describe('nft', () => {
     );
   });
   it('refuses other text', () =>
-    expect(code(parseNftJson('Error: could not open', 'f'))).toBe('nft/not-json:'));
+    expect(code(parseNftJson('Error: could not open', 'f'))).toBe('nft/not-json:1'));
 });
 
 describe('probes', () => {

@@ -57,6 +57,16 @@ const parsers: readonly [string, (text: string, file: string) => Parsed<unknown>
     (text, file) => parseIpRule(text, file, 4),
     '[{"priority":0,"src":"10.0.0.0","srclen":8,"fwmark":"0x1","table":"main","goto":5}]',
   ],
+  [
+    'ip route, text',
+    (text, file) => parseIpRoute(text, file, 4),
+    'default via 10.0.0.1 dev a onlink metric 5 mtu lock 9\n10.1.0.0/16 proto bird\n\tnexthop via 10.0.0.2 dev b weight 1\nblackhole 10.2.0.0/26\n',
+  ],
+  [
+    'ip rule, text',
+    (text, file) => parseIpRule(text, file, 4),
+    '5:\tnot from 10.0.0.0/8 fwmark 0x1/0xf iif a lookup main suppress_prefixlength 0\n6:\tfrom all goto 9\n',
+  ],
   ['ip neigh', parseIpNeigh, '[{"dst":"10.0.0.1","dev":"a","lladdr":"aa:bb:cc:dd:ee:ff","state":["STALE"]}]'],
   [
     'bridge fdb',

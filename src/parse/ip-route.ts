@@ -1,8 +1,9 @@
-/** `ip -j route show table all` and its IPv6 form -> routes. */
+/** `ip -j route show table all` and its IPv6 form -> routes; also the text that `ip route` prints. */
 
 import type { NextHop, Route, RouteType } from '../model/netns.ts';
 import { type Address, type Family, parseAddress } from '../net/address.ts';
 import { type Prefix, parsePrefix } from '../net/prefix.ts';
+import { looksLikeText, readTextObjects, routeObject } from './ip-text.ts';
 import {
   asNumber,
   asString,
@@ -63,7 +64,10 @@ const scopeNames = new Map([
 
 /** Routes of one family; entries of the other family (`ip -j route show table all` without -4 lists both) are left out. */
 export function parseIpRoute(text: string, file: string, family: Family): Parsed<readonly Route[]> {
-  return readObjects<Route>(text, file, 'ip-route', (entry) => readRoute(entry, file, family));
+  const read = (entry: JsonObject) => readRoute(entry, file, family);
+  return looksLikeText(text)
+    ? readTextObjects<Route>(text, file, 'ip-route', routeObject, read)
+    : readObjects<Route>(text, file, 'ip-route', read);
 }
 
 function readRoute(entry: JsonObject, file: string, family: Family): Route | Wrong | 'skip' {

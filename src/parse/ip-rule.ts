@@ -1,9 +1,10 @@
-/** `ip -j rule` and `ip -j -6 rule` -> routing rules. */
+/** `ip -j rule` and `ip -j -6 rule` -> routing rules; also the text that `ip rule` prints. */
 
 import type { RoutingRule } from '../model/netns.ts';
 import type { Family } from '../net/address.ts';
 import { type Prefix, parsePrefix } from '../net/prefix.ts';
 import { tableName } from './ip-route.ts';
+import { looksLikeText, readTextObjects, ruleObject } from './ip-text.ts';
 import { asNumber, asString, asText, entryText, type JsonObject, readObjects } from './json.ts';
 import type { Parsed } from './result.ts';
 
@@ -34,7 +35,10 @@ const understoodKeys: ReadonlySet<string> = new Set([
 ]);
 
 export function parseIpRule(text: string, file: string, family: Family): Parsed<readonly RoutingRule[]> {
-  return readObjects<RoutingRule>(text, file, 'ip-rule', (entry) => readRule(entry, file, family));
+  const read = (entry: JsonObject) => readRule(entry, file, family);
+  return looksLikeText(text)
+    ? readTextObjects<RoutingRule>(text, file, 'ip-rule', ruleObject, read)
+    : readObjects<RoutingRule>(text, file, 'ip-rule', read);
 }
 
 function readRule(entry: JsonObject, file: string, family: Family): RoutingRule | Wrong | 'skip' {

@@ -26,7 +26,7 @@ export interface Save {
   readonly excerpt?: true;
 }
 
-const isSave = /iptables|^nonk8s|filter-excerpt|z1-firewall|broken-nat/;
+const isSave = /ip6?tables|^nonk8s|filter-excerpt|z1-firewall|broken-nat/;
 const tableOf = (file: string): { table?: TableName } => {
   if (/-S-t-nat|broken-nat/.test(file)) return { table: 'nat' };
   return /iptables-S\.|filter-excerpt/.test(file) ? { table: 'filter' } : {};

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { type Connections, emptyConnections } from '../../src/dataplane/netfilter/conntrack.ts';
 import type { Match, Rule } from '../../src/model/netfilter.ts';
-import { type Address, address, isMulticast } from '../../src/net/address.ts';
+import { type Address, address, isMulticast, sameAddress } from '../../src/net/address.ts';
 import { formatPacket, type Packet } from '../../src/net/packet.ts';
 import type { Prefix } from '../../src/net/prefix.ts';
 import { type Ending, endings, type Fate } from './dumps-walk.ts';
@@ -194,6 +194,7 @@ function readOutput(output: string): readonly Seen[] {
 const answersTo = (reset: Packet, sent: Packet): boolean =>
   sent.protocol === 'tcp' &&
   reset.protocol === 'tcp' &&
+  sameAddress(reset.dst, sent.src) &&
   reset.srcPort === sent.dstPort &&
   reset.dstPort === sent.srcPort;
 

@@ -1,0 +1,140 @@
+/** `ip route` and `ip rule` as people paste them: text lines turned into the objects that `ip -j` would have printed. */
+import type { JsonObject } from './json.ts';
+import { readLines } from './lines.ts';
+import { failed, type Parsed, type ParseNote, parsed } from './result.ts';
+
+type Wrong = { readonly wrong: string };
+
+export const looksLikeText = (text: string): boolean => /^\s*[^\s[{]/.test(text);
+
+/** Each line by `toObject` (undefined: not understood), then by the reader of the JSON form. */
+export function readTextObjects<T extends object>(
+  text: string,
+  file: string,
+  format: string,
+  toObject: (line: string) => JsonObject | undefined,
+  read: (entry: JsonObject) => T | 'skip' | Wrong,
+): Parsed<T[]> {
+  const notes: ParseNote[] = [];
+  const lines = readLines<T>(joined(text), file, {
+    format,
+    read: (line, number) => {
+      const object = toObject(line.trim());
+      if (object === undefined) return undefined;
+      const entry = read(object);
+      if (entry === 'skip' || !('wrong' in entry)) return entry;
+      notes.push({ code: `${format}/entry`, file, line: number, message: entry.wrong });
+      return 'skip';
+    },
+  });
+  return lines.ok ? parsed(lines.value, [...lines.notes, ...notes]) : failed(lines.error);
+}
+
+/** Next hops of a multipath route stand on lines of their own; empty lines in their place keep the numbers right. */
+function joined(text: string): string {
+  const lines = text.split('\n');
+  let head = 0;
+  for (const [i, line] of lines.entries()) {
+    if (!/^\s+nexthop\s/.test(line)) {
+      if (line.trim() !== '') head = i;
+      continue;
+    }
+    if (i === 0) continue;
+    lines[head] = `${(lines[head] ?? '').trimEnd()} ${line.trim()}`;
+    lines[i] = '';
+  }
+  return lines.join('\n');
+}
+
+const routeTypes = /^(unicast|local|broadcast|multicast|anycast|blackhole|unreachable|prohibit|throw|nat)$/;
+const routeFlags = /^(onlink|linkdown|dead|pervasive|offload|notify|rt_offload|rt_trap)$/;
+
+/** Words with a value, by the key of the JSON form. */
+const routeWords = new Map([
+  ['via', 'gateway'],
+  ['dev', 'dev'],
+  ['proto', 'protocol'],
+  ['scope', 'scope'],
+  ['src', 'prefsrc'],
+  ['metric', 'metric'],
+  ['table', 'table'],
+  ['from', 'from'],
+  ['tos', 'tos'],
+  ['weight', 'weight'],
+]);
+/** Words with a value that no verdict depends on. */
+const ignoredWords =
+  /^(pref|expires|hoplimit|advmss|window|rtt|rttvar|cwnd|initcwnd|initrwnd|ssthresh|realm|realms|error|users|age|nhid|quickack|rto_min|reordering|features|congctl)$/;
+
+export function routeObject(line: string): JsonObject | undefined {
+  const [head = '', ...hops] = line.split(/\s+nexthop\s+/);
+  const words = head.split(/\s+/);
+  const type = routeTypes.test(words[0] ?? '') ? words.shift() : undefined;
+  const dst = words.shift();
+  if (dst === undefined || !/^(default$|[0-9a-f]*[.:])/i.test(dst)) return undefined;
+  const rest = readWords(words);
+  const nexthops = hops.map((hop) => readWords(hop.split(/\s+/)));
+  if (rest === undefined || nexthops.includes(undefined)) return undefined;
+  return {
+    ...(type === undefined ? {} : { type }),
+    dst,
+    ...rest,
+    ...(nexthops.length === 0 ? {} : { nexthops }),
+  };
+}
+
+function readWords(words: readonly string[]): JsonObject | undefined {
+  const object: Record<string, unknown> = {};
+  const flags: string[] = [];
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? '';
+    if (word === '' || routeFlags.test(word)) {
+      if (word !== '') flags.push(word);
+      continue;
+    }
+    let value = words[++i];
+    if (word === 'mtu') {
+      if (value === 'lock') value = words[++i];
+      if (value === undefined || !/^\d+$/.test(value)) return undefined;
+      object.metrics = [{ mtu: Number(value) }];
+      continue;
+    }
+    if (value === undefined) return undefined;
+    if (ignoredWords.test(word)) continue;
+    const key = routeWords.get(word);
+    if (key === undefined) return undefined;
+    // A gateway of the other family: `via inet6 fe80::1`.
+    if (word === 'via' && /^inet6?$/.test(value)) object.via = { family: value, host: words[++i] };
+    else object[key] = value;
+  }
+  return { ...object, flags };
+}
+
+const ruleWords = new Map([
+  ['from', 'src'],
+  ['to', 'dst'],
+  ['iif', 'iif'],
+  ['oif', 'oif'],
+  ['fwmark', 'fwmark'],
+  ['lookup', 'table'],
+  ['table', 'table'],
+  ['goto', 'goto'],
+  ['proto', 'protocol'],
+  ['suppress_prefixlength', 'suppress_prefixlen'],
+]);
+
+/** What the reader has no place for keeps its word as a key: the rule is then not understood, never taken for a simpler one. */
+export function ruleObject(line: string): JsonObject | undefined {
+  const [, priority, rest] = /^(\d+):\s+(.*)$/.exec(line) ?? [];
+  if (priority === undefined || rest === undefined) return undefined;
+  const object: Record<string, unknown> = { priority: Number(priority) };
+  const words = rest.trim().split(/\s+/);
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? '';
+    if (/^\[.*\]$/.test(word)) continue;
+    if (word === 'not' || word === 'nop') object[word] = null;
+    else if (/^(blackhole|unreachable|prohibit)$/.test(word)) object.action = word;
+    else object[ruleWords.get(word) ?? word] = words[++i] ?? null;
+  }
+  return object;
+}
