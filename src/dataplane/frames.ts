@@ -62,7 +62,10 @@ export function giveTo(
 
 /** A packet larger than the device: sent in fragments where that is allowed, else it should have been refused before. */
 function fitDevice(cursor: Cursor, device: Device, routeMtuBytes: number): Cursor | Stage {
-  const mtu = Math.min(device.mtuBytes, routeMtuBytes);
+  // A router's IPv4 minds the route's MTU alone where there is one (ip_dst_mtu_maybe_forward).
+  const isRouted = cursor.inDevice !== undefined && cursor.packet.src.family === 4;
+  const onDevice = isRouted && Number.isFinite(routeMtuBytes) ? routeMtuBytes : device.mtuBytes;
+  const mtu = Math.min(onDevice, routeMtuBytes);
   const bytes = wireBytes(cursor);
   if (bytes <= mtu) return cursor;
   const facts = { device: device.name, mtu: String(mtu), size: String(bytes) };

@@ -336,8 +336,8 @@ function exceedsMtu(world: World, cursor: Cursor, found: Found): Stage | undefin
   const device = world.device(cursor.netns, found.nexthop.device ?? '');
   if (device === undefined) return undefined;
   // ip6_dst_mtu_maybe_forward() asks the device only; ip6_fragment() then minds the route's MTU, after the hooks.
-  const onRoute = packet.src.family === 4 ? found.route.mtuBytes : undefined;
-  const mtu = Math.min(device.mtuBytes, onRoute ?? Number.POSITIVE_INFINITY);
+  // IPv4 takes the route's MTU instead of the device's, also where it is larger (ip_dst_mtu_maybe_forward).
+  const mtu = (packet.src.family === 4 ? found.route.mtuBytes : undefined) ?? device.mtuBytes;
   if (wireBytes(cursor) <= mtu || (!packet.df && packet.src.family === 4)) return undefined;
   return lose(
     cursor,

@@ -133,6 +133,16 @@ const cases: readonly Case[] = [
     ends: ['reject 2/0 mtu 1400', 'reject 2/0 mtu 1300', 'reject 2/0 mtu 1400', 'drop', 'forward tc'],
   },
   {
+    title: "an IPv4 router takes the route's MTU instead of the device's, also where it is larger",
+    ip: ['route add 10.50.0.0/16 dev td mtu 1300', 'route add 10.51.0.0/16 dev tc mtu 1300'],
+    packets: [
+      { ...foreign, to: '10.50.0.1', lengthBytes: 1290 },
+      { ...foreign, to: '10.50.0.1', lengthBytes: 1350, srcPort: 1025 },
+      { ...foreign, to: '10.51.0.1', lengthBytes: 1350, srcPort: 1026 },
+    ],
+    ends: ['forward td', 'reject 3/4 mtu 1300', 'reject 3/4 mtu 1300'],
+  },
+  {
     title: 'a subnet broadcast is delivered, not forwarded',
     packets: [{ ...foreign, to: '10.1.255.255' }],
     ends: ['deliver'],
