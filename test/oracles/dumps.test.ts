@@ -113,10 +113,11 @@ describe.skipIf(cannot !== undefined)('matches, targets and sets that dumps have
 
   test.each(['iptables-nft', 'iptables-legacy'] as const)('%s agrees', { timeout: 300_000 }, async (tool) => {
     const tally: Tally = { packets: 0, decided: 0, open: 0, silent: 0, fates: new Map() };
-    for (let world = 0; world < worlds; world++) {
-      const random = randomFrom(seed + world);
+    // 16: a hash:net,iface element of another device hides those of wider networks.
+    for (const at of [16, ...Array.from({ length: worlds }, (_, i) => seed + i)]) {
+      const random = randomFrom(at);
       const save: Save = {
-        name: `seed ${seed + world}`,
+        name: `seed ${at}`,
         text: specialRules(random),
         family: 4,
         backend: 'nft',

@@ -65,7 +65,7 @@ function inListOfSets(netns: Netns, set: IpSet, query: SetQuery): Truth {
 function lookup(name: string, compiled: Compiled, query: SetQuery): Truth {
   let best: { readonly rank: number; readonly nomatch: boolean } | undefined;
   let doubt: string | undefined;
-  for (const entry of compiled.entries) {
+  for (const entry of deciding(compiled, query)) {
     let rank = 0;
     let matches = true;
     for (const [i, part] of entry.parts.entries()) {
@@ -86,6 +86,20 @@ function lookup(name: string, compiled: Compiled, query: SetQuery): Truth {
   if (doubt !== undefined) return { doubt };
   const takesNomatch = compiled.dimensions.includes('net');
   return best !== undefined && best.nomatch === (takesNomatch && (query.nomatch ?? false));
+}
+
+/**
+ * hash:net,iface looks no further than the most specific network that holds the address, whatever its device: data_equal
+ * counts it as `multi` before it compares the device, and that ends mtype_test_cidrs.
+ */
+function deciding({ dimensions, entries }: Compiled, query: SetQuery): Compiled['entries'] {
+  if (!dimensions.includes('iface')) return entries;
+  const lengthOf = ([part]: readonly Part[]): number =>
+    part?.kind === 'prefix' && partMatches(part, query, query.directions[0] ?? 'src')
+      ? part.prefix.length
+      : -1;
+  const longest = entries.reduce((most, { parts }) => Math.max(most, lengthOf(parts)), -1);
+  return entries.filter(({ parts }) => parts[0]?.kind !== 'prefix' || lengthOf(parts) === longest);
 }
 
 function partMatches(part: Part, query: SetQuery, direction: SetDirection): boolean {
