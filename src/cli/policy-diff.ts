@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { type Command, Option } from 'commander';
 import { manifestFile } from '../collect/manifest.ts';
 import { PodpathError } from '../model/errors.ts';
-import type { RulePlace } from '../model/policy-diff.ts';
+import type { ChangeReason, RulePlace } from '../model/policy-diff.ts';
 import type { PolicyEngine } from '../policy/index.ts';
 import type { PolicyReading } from '../policy/options.ts';
-import { allChanges, type DiffSide, type PolicyDiffReport } from '../report/policy-diff.ts';
+import { allChanges, changeTotal, type DiffSide, type PolicyDiffReport } from '../report/policy-diff.ts';
 import { verbosity } from './context.ts';
 import { exitCode } from './errors.ts';
 import { writeAll } from './policy-list.ts';
@@ -72,7 +72,7 @@ interface Opened {
 }
 
 async function run(a: string, b: string | undefined, flags: DiffFlags): Promise<void> {
-  const { diffConnectivity } = await import('../policy/diff.ts');
+  const { streamDiff } = await import('../policy/diff.ts');
   if (b === undefined && flags.staged !== true)
     throw new PodpathError({
       code: 'usage/one-side',
@@ -85,7 +85,7 @@ async function run(a: string, b: string | undefined, flags: DiffFlags): Promise<
   const after = { ...(await open(b ?? a, flags)), staged: staged === true };
   const readings = sharedReading(before, after, flags);
   const [one, other] = [await readAs(before, readings.reading), await readAs(after, readings.reading)];
-  const diff = diffConnectivity(one, other, { by: flags.by, icmp: flags.icmp ?? false });
+  const diff = streamDiff(one, other, { by: flags.by, icmp: flags.icmp ?? false });
   const report: PolicyDiffReport = {
     a: sideOf(before, one),
     b: sideOf(after, other),
@@ -95,9 +95,9 @@ async function run(a: string, b: string | undefined, flags: DiffFlags): Promise<
     place: () => undefined,
   };
   for (const { source } of [before, after]) noteProblems(source.problems, verbosity() > 0);
-  const place = await placesOf(report, before.source, after.source);
+  const place = await placesOf(report, flags.output, before.source, after.source);
   await writeAll(await printed({ ...report, place }, flags.output));
-  process.exitCode = allChanges(report).length > 0 ? exitCode.found : exitCode.ok;
+  process.exitCode = changeTotal(report) > 0 ? exitCode.found : exitCode.ok;
 }
 
 async function open(path: string, { dialect, ipBlock, staged }: DiffFlags): Promise<Opened> {
@@ -178,16 +178,17 @@ async function entriesOf(
   return diffEntries(entries(a), entries(b));
 }
 
-/** The lines of all rules and policies that the report names, file by file. */
+/** The lines of all rules and policies that the format names, file by file. */
 async function placesOf(
-  { diff, entries }: PolicyDiffReport,
+  report: PolicyDiffReport,
+  format: DiffFlags['output'],
   a: PolicySource,
   b: PolicySource,
 ): Promise<PolicyDiffReport['place']> {
-  const reasons = [...diff.changes, ...diff.inside, ...entries].flatMap(({ because }) => because);
+  const reasons = format === 'dot' ? new Set<ChangeReason>() : shownReasons(report, format);
   const wanted = (side: 'before' | 'after'): RulePlace[] => [
-    ...reasons.flatMap((reason) => reason[side] ?? []),
-    ...diff.policies.flatMap((change) => {
+    ...[...reasons].flatMap((reason) => reason[side] ?? []),
+    ...(format !== 'json' ? [] : report.diff.policies).flatMap((change) => {
       const origin = change[side];
       return origin === undefined ? [] : [{ field: '', origin }];
     }),
@@ -205,6 +206,17 @@ async function placesOf(
     }
   }
   return (place) => found.get(keyOf(place));
+}
+
+/** Text shows some of each reason's changes; the other formats show all. */
+function shownReasons(report: PolicyDiffReport, format: DiffFlags['output']): ReadonlySet<ChangeReason> {
+  const reasons = new Set<ChangeReason>();
+  const shown =
+    format === 'text'
+      ? [...report.diff.groups.flatMap(({ changes }) => changes), ...report.entries]
+      : allChanges(report);
+  for (const { because } of shown) for (const reason of because) reasons.add(reason);
+  return reasons;
 }
 
 const keyOf = ({ field, origin }: RulePlace): string =>

@@ -2,11 +2,32 @@
 import type { ObjectOrigin } from './cluster.ts';
 import type { Connection, Party } from './connectivity.ts';
 
-export interface PolicyDiff {
+export interface PolicyDiff extends PolicyDiffSummary {
   /** Pairs that differ, by source, then destination. */
   readonly changes: readonly ConnectionChange[];
   /** As `changes`, of a workload's pods among themselves: `policy list` leaves them out. Source and destination are the same. */
   readonly inside: readonly ConnectionChange[];
+}
+
+/** The same, made as it is read, as often as it is read: there may be millions. */
+export interface StreamedPolicyDiff extends PolicyDiffSummary {
+  readonly changes: Iterable<ConnectionChange>;
+  readonly inside: Iterable<ConnectionChange>;
+  /** Of `changes` and `inside`. */
+  readonly counts: ChangeCounts;
+  /** The first changes of the first reasons, those that share their reasons together. */
+  readonly groups: readonly ChangeGroup[];
+}
+
+export type ChangeCounts = Readonly<Record<ConnectionChange['change'], number>>;
+
+export interface ChangeGroup {
+  readonly changes: readonly ConnectionChange[];
+  /** All that there are, `changes` among them. */
+  readonly count: number;
+}
+
+export interface PolicyDiffSummary {
   readonly onlyInA: readonly NamedParty[];
   readonly onlyInB: readonly NamedParty[];
   /** Every policy that differs, whether or not it makes a difference. */

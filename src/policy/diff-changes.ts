@@ -1,10 +1,8 @@
 /** Pairs that differ, gathered into changes between parties: whole workloads where their pods agree, else pod by pod. */
-import type { ChangeReason, ConnectionChange, DiffParty, NamedParty } from '../model/policy-diff.ts';
+import type { ConnectionChange, DiffParty, NamedParty } from '../model/policy-diff.ts';
 import type { CellReader } from './diff-cells.ts';
-import type { OutsideChange } from './diff-outside.ts';
-import type { PolicyPairs } from './diff-policies.ts';
-import { reasonsFor } from './diff-reasons.ts';
-import type { Side } from './diff-rows.ts';
+import type { OutsideChange, OutsideChanges } from './diff-outside.ts';
+import type { Candidates, Side } from './diff-rows.ts';
 import type { Element, Joined, JoinedUnit } from './diff-units.ts';
 import type { Direction } from './ir.ts';
 
@@ -14,37 +12,18 @@ export interface Compared {
   readonly b: Side;
   readonly joined: Joined;
   readonly reader: CellReader;
-  readonly pairs: PolicyPairs;
+  readonly candidates: Candidates;
+  readonly outside: OutsideChanges;
 }
 
-/** One pair of elements that differs, by the numbers of its cells. */
-export interface Differing {
-  readonly src: Element;
-  readonly dst: Element;
-  readonly before: number;
-  readonly after: number;
-}
-
-export interface Changes {
-  readonly between: readonly ConnectionChange[];
-  readonly inside: readonly ConnectionChange[];
-  /** Pairs that differ in what is not shown only. */
-  readonly portlessOnly: () => number;
-  readonly addPair: (src: JoinedUnit, dst: JoinedUnit, list: readonly Differing[]) => void;
-  readonly addOutside: (
-    unit: JoinedUnit,
-    direction: Direction,
-    parts: readonly (readonly [Element, readonly OutsideChange[]])[],
-  ) => void;
-}
-
-interface Classes {
+export interface Classes {
   readonly a?: number;
   readonly b?: number;
 }
 
-/** A change with the classes that show it. */
-interface Found {
+/** A change by the numbers of its answers, with classes that show it. */
+export interface Found {
+  readonly change: ConnectionChange['change'];
   readonly src: Classes;
   readonly dst: Classes;
   readonly from: DiffParty;
@@ -53,59 +32,126 @@ interface Found {
   readonly after: number;
 }
 
-export function numberOf(
-  { engine }: Side,
+/** All changes of which one unit is the source, and those of the outside towards it. */
+export interface UnitChanges {
+  readonly between: readonly Found[];
+  readonly inside: readonly Found[];
+  /** Pairs that differ in what is not shown only. */
+  readonly portlessOnly: number;
+}
+
+export function unitChanges(compared: Compared, unit: JoinedUnit): UnitChanges {
+  const { joined, outside } = compared;
+  const found: Gathered = { between: [], inside: [], portlessOnly: 0 };
+  pairChanges(compared, unit, found);
+  const parts = unit.elements.map((at) => joined.elements[at] as Element);
+  for (const direction of ['egress', 'ingress'] as const)
+    outsideFound(
+      compared,
+      unit,
+      direction,
+      parts.map((part) => [part, outside(part, direction)]),
+      found,
+    );
+  return found;
+}
+
+interface Gathered {
+  readonly between: Found[];
+  readonly inside: Found[];
+  portlessOnly: number;
+}
+
+function add({ reader }: Compared, gathered: Gathered, inside: boolean, found: Omit<Found, 'change'>): void {
+  const { before, after } = found;
+  if (reader.shown(before) === reader.shown(after)) {
+    gathered.portlessOnly++;
+    return;
+  }
+  const change =
+    reader.lines(before).length === 0 ? 'added' : reader.lines(after).length === 0 ? 'removed' : 'changed';
+  (inside ? gathered.inside : gathered.between).push({ change, ...found });
+}
+
+/** One pair of elements that differs, by the numbers of its answers. */
+interface Differing {
+  readonly src: Element;
+  readonly dst: Element;
+  readonly before: number;
+  readonly after: number;
+}
+
+function pairChanges(compared: Compared, unit: JoinedUnit, gathered: Gathered): void {
+  const { units, elements } = compared.joined;
+  const single = unit.elements.length === 1;
+  const byDestination = new Map<number, Differing[]>();
+  for (const from of unit.elements) {
+    const src = elements[from] as Element;
+    const [inA, inB] = [
+      answersFrom(compared.a, compared.reader, src.a),
+      answersFrom(compared.b, compared.reader, src.b),
+    ];
+    for (const to of compared.candidates(from)) {
+      // A pod reaches itself whatever policies say; a workload's pods among themselves are a pair like others.
+      if (from === to && !isGroup(unit)) continue;
+      const dst = elements[to] as Element;
+      const [before, after] = [inA(dst.a), inB(dst.b)];
+      if (before === after) continue;
+      const destination = units[dst.unit] as JoinedUnit;
+      if (single && destination.elements.length === 1)
+        add(compared, gathered, from === to, {
+          src,
+          dst,
+          from: unit.party,
+          to: destination.party,
+          before,
+          after,
+        });
+      else {
+        const list = byDestination.get(dst.unit);
+        if (list === undefined) byDestination.set(dst.unit, [{ src, dst, before, after }]);
+        else list.push({ src, dst, before, after });
+      }
+    }
+  }
+  for (const [dst, list] of [...byDestination].sort(([x], [y]) => x - y))
+    addPair(compared, unit, units[dst] as JoinedUnit, list, gathered);
+}
+
+/** Stands for several pods, or for a workload of which nobody knows how many it has. */
+const isGroup = ({ party, elements }: JoinedUnit): boolean => party.kind !== 'Pod' && elements.length === 1;
+
+function answersFrom(
+  side: Side,
+  { nothing }: CellReader,
+  src: number | undefined,
+): (dst: number | undefined) => number {
+  if (src === undefined) return () => nothing;
+  const answer = side.answersFrom(src);
+  return (dst) => (dst === undefined ? nothing : answer(dst));
+}
+
+const answerOf = (
+  side: Side,
   reader: CellReader,
   src: number | undefined,
   dst: number | undefined,
-): number {
-  return src === undefined || dst === undefined ? reader.nothing : reader.exact(engine.cell(src, dst));
-}
+): number => (src === undefined || dst === undefined ? reader.nothing : side.answer(src, dst));
 
-export function changesOf(compared: Compared): Changes {
-  const { reader } = compared;
-  const between: ConnectionChange[] = [];
-  const inside: ConnectionChange[] = [];
-  const because = reasonReader(compared);
-  let portlessOnly = 0;
-  const add = (into: ConnectionChange[], found: Found): void => {
-    const { before, after, from, to } = found;
-    if (reader.shown(before) === reader.shown(after)) {
-      portlessOnly++;
-      return;
-    }
-    const [old, now] = [reader.lines(before), reader.lines(after)];
-    const [lost, added] = [endMissing('b', found), endMissing('a', found)];
-    into.push({
-      change: old.length === 0 ? 'added' : now.length === 0 ? 'removed' : 'changed',
-      src: from,
-      dst: to,
-      before: old,
-      after: now,
-      ...(added === undefined ? {} : { newEnd: added }),
-      ...(lost === undefined ? {} : { lostEnd: lost }),
-      because: because(found),
-    });
-  };
-  return {
-    between,
-    inside,
-    portlessOnly: () => portlessOnly,
-    addPair: (src, dst, list) => {
-      const into = src === dst ? inside : between;
-      const whole = wholeChange(compared, src, dst, list);
-      if (whole === 'same') return;
-      if (whole !== undefined) add(into, { ...whole, from: src.party, to: dst.party });
-      else for (const one of list) add(into, { ...one, from: one.src.party, to: one.dst.party });
-    },
-    addOutside: (unit, direction, parts) => {
-      const [first] = parts;
-      const alike = parts.every(([, list]) => sameChanges(list, first?.[1] ?? []));
-      for (const [part, list] of alike ? parts.slice(0, 1) : parts)
-        for (const change of list)
-          add(between, outsideFound(alike ? unit.party : part.party, part, direction, change));
-    },
-  };
+function addPair(
+  compared: Compared,
+  src: JoinedUnit,
+  dst: JoinedUnit,
+  list: readonly Differing[],
+  gathered: Gathered,
+): void {
+  const whole = wholeChange(compared, src, dst, list);
+  if (whole === 'same') return;
+  const inside = src === dst;
+  if (whole !== undefined) add(compared, gathered, inside, { ...whole, from: src.party, to: dst.party });
+  else
+    for (const one of list)
+      add(compared, gathered, inside, { ...one, from: one.src.party, to: one.dst.party });
 }
 
 /** Set where the change holds for all pods of both alike; `same` where only pods differ that have no counterpart. */
@@ -139,56 +185,43 @@ function uniform(
   from: readonly number[],
   to: readonly number[],
 ): number | undefined {
-  const numbers = new Set(from.flatMap((src) => to.map((dst) => numberOf(side, reader, src, dst))));
+  const numbers = new Set(from.flatMap((src) => to.map((dst) => answerOf(side, reader, src, dst))));
   const [only] = numbers;
   return numbers.size === 1 ? only : undefined;
+}
+
+function outsideFound(
+  compared: Compared,
+  unit: JoinedUnit,
+  direction: Direction,
+  parts: readonly (readonly [Element, readonly OutsideChange[]])[],
+  gathered: Gathered,
+): void {
+  const [first] = parts;
+  const alike = parts.every(([, list]) => sameChanges(list, first?.[1] ?? []));
+  for (const [part, list] of alike ? parts.slice(0, 1) : parts)
+    for (const change of list) {
+      const party: NamedParty = alike ? unit.party : part.party;
+      const { before, after, outside } = change;
+      add(
+        compared,
+        gathered,
+        false,
+        direction === 'egress'
+          ? { src: part, dst: change, from: party, to: outside, before, after }
+          : { src: change, dst: part, from: outside, to: party, before, after },
+      );
+    }
 }
 
 const sameChanges = (one: readonly OutsideChange[], other: readonly OutsideChange[]): boolean =>
   one === other ||
   (one.length === other.length &&
     one.every((change, i) => {
-      const { before, after, cidrs } = other[i] as OutsideChange;
-      return change.before === before && change.after === after && change.cidrs.join() === cidrs.join();
+      const { before, after, outside } = other[i] as OutsideChange;
+      return (
+        change.before === before &&
+        change.after === after &&
+        change.outside.cidrs.join() === outside.cidrs.join()
+      );
     }));
-
-function outsideFound(
-  party: NamedParty,
-  { a, b }: Element,
-  direction: Direction,
-  change: OutsideChange,
-): Found {
-  const { before, after, cidrs } = change;
-  const own = { ...(a === undefined ? {} : { a }), ...(b === undefined ? {} : { b }) };
-  const other = { a: change.a, b: change.b };
-  return direction === 'egress'
-    ? { src: own, dst: other, from: party, to: { cidrs }, before, after }
-    : { src: other, dst: own, from: { cidrs }, to: party, before, after };
-}
-
-/** Reasons are the same for all pairs of the same classes, as long as they do not name the parties. */
-function reasonReader({ a, b, reader, pairs }: Compared): (found: Found) => readonly ChangeReason[] {
-  const known = new Map<string, readonly ChangeReason[]>();
-  return ({ src, dst, from, to, before, after }) => {
-    if (src.a === undefined || src.b === undefined || dst.a === undefined || dst.b === undefined) return [];
-    const key = `${src.a}/${src.b}/${dst.a}/${dst.b}/${before}/${after}`;
-    const seen = known.get(key);
-    if (seen !== undefined) return seen;
-    const ends = { ...('cidrs' in from ? {} : { src: from }), ...('cidrs' in to ? {} : { dst: to }) };
-    const reasons = reasonsFor(
-      { side: a, src: src.a, dst: dst.a },
-      { side: b, src: src.b, dst: dst.b },
-      reader.changedPorts(before, after),
-      ends,
-      pairs,
-    );
-    if (reasons.every(({ why }) => why === undefined)) known.set(key, reasons);
-    return reasons;
-  };
-}
-
-/** The party that is not on the side. */
-function endMissing(side: 'a' | 'b', { src, dst, from, to }: Found): NamedParty | undefined {
-  if (src[side] === undefined && !('cidrs' in from)) return from;
-  return dst[side] === undefined && !('cidrs' in to) ? to : undefined;
-}

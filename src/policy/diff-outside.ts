@@ -8,11 +8,11 @@ import type { Element } from './diff-units.ts';
 import { ownPrefixes, prefixTree } from './engine/prefix-tree.ts';
 import type { Direction } from './ir.ts';
 
-/** Addresses that share a change, by the numbers of the cells before and after. */
+/** Addresses that share a change, by the numbers of the answers before and after. */
 export interface OutsideChange {
   readonly before: number;
   readonly after: number;
-  readonly cidrs: readonly string[];
+  readonly outside: { readonly cidrs: readonly string[] };
   /** Classes of some of these addresses on either side, to ask for reasons. */
   readonly a: number;
   readonly b: number;
@@ -33,8 +33,7 @@ export function outsideChanges(a: Side, b: Side, reader: CellReader): OutsideCha
   const known = new Map<string, readonly OutsideChange[]>();
   const cellOf = (side: Side, id: number | undefined, other: number, direction: Direction): number => {
     if (id === undefined) return reader.nothing;
-    const { cell } = side.engine;
-    return reader.exact(direction === 'egress' ? cell(id, other) : cell(other, id));
+    return direction === 'egress' ? side.answer(id, other) : side.answer(other, id);
   };
   return (element, direction) => {
     const key = [
@@ -45,7 +44,10 @@ export function outsideChanges(a: Side, b: Side, reader: CellReader): OutsideCha
     ].join('|');
     const before = known.get(key);
     if (before !== undefined) return before;
-    const groups = new Map<string, { readonly first: OutsideChange; readonly prefixes: Prefix[] }>();
+    const groups = new Map<
+      string,
+      { readonly first: Omit<OutsideChange, 'outside'>; readonly prefixes: Prefix[] }
+    >();
     for (const atom of atoms) {
       const one = element.familiesA.includes(atom.family)
         ? cellOf(a, element.a, atom.a, direction)
@@ -58,13 +60,13 @@ export function outsideChanges(a: Side, b: Side, reader: CellReader): OutsideCha
       if (group !== undefined) group.prefixes.push(...atom.prefixes);
       else
         groups.set(`${one}/${other}`, {
-          first: { before: one, after: other, cidrs: [], a: atom.a, b: atom.b },
+          first: { before: one, after: other, a: atom.a, b: atom.b },
           prefixes: [...atom.prefixes],
         });
     }
     const changes = [...groups.values()].map(({ first, prefixes }) => ({
       ...first,
-      cidrs: merged(prefixes).map(formatPrefix),
+      outside: { cidrs: merged(prefixes).map(formatPrefix) },
     }));
     known.set(key, changes);
     return changes;
@@ -79,7 +81,7 @@ function isPlain({ engine, row }: Side): boolean {
   const { outsideFrom, classes } = engine.universe;
   for (let id = outsideFrom; id < classes.length; id++)
     for (const direction of ['egress', 'ingress'] as const)
-      if (row(direction, id).id !== row(direction, outsideFrom).id || row(direction, id).cells.length > 1)
+      if (row(direction, id).id !== row(direction, outsideFrom).id || row(direction, id).values.length > 1)
         return false;
   return true;
 }

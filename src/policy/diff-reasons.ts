@@ -1,26 +1,145 @@
-/** Why one pair differs: the policies that say something else about the changed ports on one side than on the other. */
-import { partyText } from '../model/connectivity.ts';
-import type { ChangeReason, NamedParty, RulePlace } from '../model/policy-diff.ts';
-import { hasId } from '../net/id-set.ts';
+/**
+ * Why pairs differ: the policies that say something else about the changed ports on one side than on the other. What is found for one
+ * pair holds for all of which the same policies select the subject and the same rules match the other end.
+ */
+import type { ChangeReason, RulePlace } from '../model/policy-diff.ts';
 import { intersectPorts, type PortSet } from '../net/port-set.ts';
+import type { ChangedPorts } from './diff-cells.ts';
+import { type Ends, endDifferences, type PairClasses } from './diff-ends.ts';
 import type { PolicyPairs } from './diff-policies.ts';
-import { numberAt, type Side } from './diff-rows.ts';
+import type { Side } from './diff-rows.ts';
+import { valueAt } from './diff-runs.ts';
+import { isolatedTiers, type Subject, subjectsOf } from './diff-subjects.ts';
 import type { ActiveRule } from './engine/decide.ts';
-import type { EngineLayer } from './engine/engine.ts';
-import { rulesFor } from './engine/rows.ts';
-import type { EndpointClass } from './engine/universe.ts';
 import type { Direction, LoweredPolicy } from './ir.ts';
 
-/** Two classes of one side, and whom they stand for. */
-export interface Pair {
-  readonly side: Side;
-  readonly src: number;
-  readonly dst: number;
+export interface Reasons {
+  /** The number of what a direction has to do with the change of a pair; 0 if nothing. Equal numbers, equal reasons. */
+  readonly number: (direction: Direction, pair: PairClasses, changed: ChangedPorts, ends: Ends) => number;
+  /** By the numbers of both directions. */
+  readonly because: (egress: number, ingress: number) => readonly ChangeReason[];
 }
 
-export interface Ends {
-  readonly src?: NamedParty;
-  readonly dst?: NamedParty;
+/** Of one direction. */
+interface DirectionReasons {
+  readonly reasons: readonly ChangeReason[];
+  /** Every policy says the same as before: then it is their order that has changed. */
+  readonly moved: readonly ChangeReason[];
+}
+
+/** A subject of both sides. */
+interface BothSubjects {
+  readonly direction: Direction;
+  readonly a: Subject;
+  readonly b: Subject;
+  /** Tiers in which both are isolated: who isolates makes no difference where somebody does on both sides. */
+  readonly isolated: ReadonlySet<string>;
+  /** By changed ports, then by the sets of active rules of both sides. */
+  readonly told: Map<number, Told>[];
+}
+
+interface Told {
+  readonly found: readonly ChangeReason[];
+  readonly moved: readonly ChangeReason[];
+  /** True if a policy is among them that did not change: what changed then is an end. */
+  readonly asksEnds: boolean;
+  /** Key of the ends -> number of the record. */
+  readonly records: Map<number, number>;
+}
+
+export function reasonsOf(a: Side, b: Side, pairs: PolicyPairs): Reasons {
+  const records: DirectionReasons[] = [{ reasons: [], moved: [] }];
+  const numbers = new Map<string, number>();
+  const ends = endDifferences(a.engine.universe, b.engine.universe);
+  const subjects = bothSubjects(a, b);
+  const separable = a.separable && b.separable;
+  const recordOf = (told: Told, endsKey: number): number => {
+    const known = told.records.get(endsKey);
+    if (known !== undefined) return known;
+    const record = { reasons: withEnds(told.found, ends.text(endsKey)), moved: told.moved };
+    const text = JSON.stringify(record);
+    const number = numbers.get(text) ?? records.push(record) - 1;
+    numbers.set(text, number);
+    told.records.set(endsKey, number);
+    return number;
+  };
+  return {
+    number: (direction, pair, changed, parties) => {
+      const [subject, other] = direction === 'egress' ? [pair.src, pair.dst] : [pair.dst, pair.src];
+      const both = subjects(direction, subject.a, subject.b);
+      // Nothing of the pair's answer depends on the two ends at once: rows that say the same are no reason.
+      if (separable && valueAt(both.a.row, other.a) === valueAt(both.b.row, other.b)) return 0;
+      const sets = [valueAt(both.a.active, other.a), valueAt(both.b.active, other.b)] as const;
+      const byPorts = both.told[changed.id] ?? new Map<number, Told>();
+      both.told[changed.id] = byPorts;
+      const key = sets[0] * both.b.sets.length + sets[1];
+      let told = byPorts.get(key);
+      if (told === undefined) {
+        told = tell(both, sets, changed.ports, pairs);
+        byPorts.set(key, told);
+      }
+      return recordOf(told, told.asksEnds ? ends.key(pair, parties) : 0);
+    },
+    because: (egress, ingress) => {
+      const both = [records[egress], records[ingress]] as readonly DirectionReasons[];
+      const found = both.flatMap(({ reasons }) => reasons);
+      return found.length > 0 ? found : both.flatMap(({ moved }) => moved);
+    },
+  };
+}
+
+function bothSubjects(a: Side, b: Side): (direction: Direction, inA: number, inB: number) => BothSubjects {
+  const [ofA, ofB] = [subjectsOf(a), subjectsOf(b)];
+  const known = { egress: new Map<Subject, BothSubjects[]>(), ingress: new Map<Subject, BothSubjects[]>() };
+  return (direction, inA, inB) => {
+    const [one, other] = [ofA(direction, inA), ofB(direction, inB)];
+    // Nearly always the same two meet.
+    const list = known[direction].get(one) ?? [];
+    const before = list.find(({ b: met }) => met === other);
+    if (before !== undefined) return before;
+    const there = isolatedTiers(other);
+    const isolated = new Set([...isolatedTiers(one)].filter((tier) => there.has(tier)));
+    const made = { direction, a: one, b: other, isolated, told: [] };
+    known[direction].set(one, [...list, made]);
+    return made;
+  };
+}
+
+function tell(
+  { direction, a, b, isolated }: BothSubjects,
+  [setA, setB]: readonly [number, number],
+  changed: PortSet,
+  pairs: PolicyPairs,
+): Told {
+  const before = saidOf('a', a, setA, changed, pairs, isolated);
+  const after = saidOf('b', b, setB, changed, pairs, isolated);
+  const found = [...new Set([...before.keys(), ...after.keys()])].flatMap((name): ChangeReason[] => {
+    const [one, other] = [before.get(name), after.get(name)];
+    if (one?.text === other?.text) return [];
+    const { policy } = (one ?? other) as Said;
+    return [
+      {
+        policy: policy.id,
+        how: pairs.how.get(name) ?? 'same',
+        direction,
+        ...(one === undefined ? {} : { before: placeOf(one) }),
+        ...(other === undefined ? {} : { after: placeOf(other) }),
+      },
+    ];
+  });
+  return {
+    found,
+    moved: found.length > 0 ? [] : moved(before, after, direction),
+    asksEnds: found.some(({ how }) => how === 'same'),
+    records: new Map(),
+  };
+}
+
+/** A policy that did not change is the reason only if no other is: a label that changes makes one policy let go of a pod. */
+function withEnds(found: readonly ChangeReason[], why: string | undefined): readonly ChangeReason[] {
+  const edits = found.filter(({ how }) => how !== 'same');
+  if (edits.length === found.length || (edits.length > 0 && why === undefined)) return edits;
+  return found.map((reason) => (reason.how === 'same' && why !== undefined ? { ...reason, why } : reason));
 }
 
 interface Said {
@@ -30,129 +149,52 @@ interface Said {
   readonly text: string;
 }
 
-export function reasonsFor(
-  a: Pair,
-  b: Pair,
-  changed: PortSet,
-  ends: Ends,
-  pairs: PolicyPairs,
-): ChangeReason[] {
-  const separable = a.side.separable && b.side.separable;
-  const directions = (['egress', 'ingress'] as const).filter((direction) => {
-    if (!separable) return true;
-    const [one, other] = [a, b].map(({ side, src, dst }) =>
-      direction === 'egress'
-        ? numberAt(side.row('egress', src), dst)
-        : numberAt(side.row('ingress', dst), src),
-    );
-    return one !== other;
-  });
-  const differing = directions.flatMap((direction) => reasonsOf(a, b, direction, changed, ends, pairs));
-  // Every policy says the same as before: then it is their order that has changed.
-  return differing.length > 0
-    ? differing
-    : directions.flatMap((direction) => moved(a, b, direction, changed, pairs));
-}
-
-function reasonsOf(
-  a: Pair,
-  b: Pair,
-  direction: Direction,
-  changed: PortSet,
-  ends: Ends,
-  pairs: PolicyPairs,
-): ChangeReason[] {
-  const [before, after] = bothSaid(a, b, direction, changed, pairs);
-  const reasons: ChangeReason[] = [];
-  for (const name of new Set([...before.keys(), ...after.keys()])) {
-    const [one, other] = [before.get(name), after.get(name)];
-    if (one?.text === other?.text) continue;
-    const how = pairs.how.get(name) ?? 'same';
-    const { policy } = (one ?? other) as Said;
-    const why = how === 'same' ? difference(a, b, ends) : undefined;
-    reasons.push({
-      policy: policy.id,
-      how,
-      direction,
-      ...(why === undefined ? {} : { why }),
-      ...(one === undefined ? {} : { before: placeOf(one) }),
-      ...(other === undefined ? {} : { after: placeOf(other) }),
-    });
-  }
-  // A policy that did not change is the reason only if no other is: a label that changes makes one policy let go of a pod.
-  const edits = reasons.filter(({ how }) => how !== 'same');
-  return edits.length > 0 && reasons.every(({ how, why }) => how !== 'same' || why === undefined)
-    ? edits
-    : reasons;
-}
-
-function bothSaid(
-  a: Pair,
-  b: Pair,
-  direction: Direction,
-  changed: PortSet,
-  pairs: PolicyPairs,
-): readonly [ReadonlyMap<string, Said>, ReadonlyMap<string, Said>] {
-  // Who isolates makes no difference where somebody does on both sides.
-  const others = isolatedTiers(b, direction);
-  const isolated = new Set([...isolatedTiers(a, direction)].filter((tier) => others.has(tier)));
-  return [
-    saidOf('a', a, direction, changed, pairs, isolated),
-    saidOf('b', b, direction, changed, pairs, isolated),
-  ];
-}
-
-function isolatedTiers({ side, src, dst }: Pair, direction: Direction): Set<string> {
-  const subject = direction === 'egress' ? src : dst;
-  return new Set(
-    side.engine.layers.flatMap((layer) =>
-      layer.rows[direction]
-        .policiesOf(subject)
-        .filter(({ isolates, policy }) => isolates && policy.condition === undefined)
-        .map(({ tier }) => tierName(layer, tier)),
-    ),
-  );
-}
-
-const tierName = ({ compiled }: EngineLayer, tier: number): string =>
-  `${compiled.layer.name}/${compiled.tiers[tier]?.name ?? ''}`;
-
-/** What each policy of the direction says about the changed ports between the two, by the name that both sides share. */
+/** What each policy says about the changed ports where these rules match, by the name that both sides share. */
 function saidOf(
-  name: 'a' | 'b',
-  { side, src, dst }: Pair,
-  direction: Direction,
+  side: 'a' | 'b',
+  { policies, rules: all, sets }: Subject,
+  set: number,
   changed: PortSet,
   pairs: PolicyPairs,
   isolated: ReadonlySet<string>,
-): Map<string, Said> {
-  const [subject, other] = direction === 'egress' ? [src, dst] : [dst, src];
-  const { engine } = side;
+): ReadonlyMap<string, Said> {
+  const active = byPolicy(sets[set] ?? [], all, changed);
   const found = new Map<string, Said>();
-  for (const layer of engine.layers) {
-    for (const compiled of layer.rows[direction].policiesOf(subject)) {
-      const rules = rulesFor([compiled], subject, engine.universe).filter(
-        ({ rule, ports }) => hasId(rule.peers, other) && intersectPorts(ports, changed).length > 0,
-      );
-      const tier = tierName(layer, compiled.tier);
-      const isolation = compiled.isolates && !isolated.has(tier) ? `isolates ${tier}` : '';
-      if (rules.length === 0 && isolation === '') continue;
-      const text = [
-        isolation,
-        ...rules.map(
-          ({ rule, ports }) =>
-            `${rule.action} ${intersectPorts(ports, changed)} ${rule.condition?.text ?? ''}`,
-        ),
-      ].join(';');
-      const key = pairs.sharedName(name, compiled.policy);
-      const known = found.get(key);
-      found.set(
-        key,
-        known === undefined
-          ? { policy: compiled.policy, rules, text }
-          : { ...known, rules: [...known.rules, ...rules], text: `${known.text} ${text}` },
-      );
-    }
+  for (const { policy: compiled, tier } of policies) {
+    const rules = active.get(compiled) ?? [];
+    const isolation = compiled.isolates && !isolated.has(tier) ? `isolates ${tier}` : '';
+    if (rules.length === 0 && isolation === '') continue;
+    const text = [
+      isolation,
+      ...rules.map(
+        ({ rule, ports }) => `${rule.action} ${intersectPorts(ports, changed)} ${rule.condition?.text ?? ''}`,
+      ),
+    ].join(';');
+    const key = pairs.sharedName(side, compiled.policy);
+    const known = found.get(key);
+    found.set(
+      key,
+      known === undefined
+        ? { policy: compiled.policy, rules, text }
+        : { ...known, rules: [...known.rules, ...rules], text: `${known.text} ${text}` },
+    );
+  }
+  return found;
+}
+
+/** Rules that are about the changed ports, by policy. */
+function byPolicy(
+  places: readonly number[],
+  all: readonly ActiveRule[],
+  changed: PortSet,
+): ReadonlyMap<ActiveRule['policy'], readonly ActiveRule[]> {
+  const found = new Map<ActiveRule['policy'], ActiveRule[]>();
+  for (const place of places) {
+    const rule = all[place] as ActiveRule;
+    if (intersectPorts(rule.ports, changed).length === 0) continue;
+    const list = found.get(rule.policy);
+    if (list === undefined) found.set(rule.policy, [rule]);
+    else list.push(rule);
   }
   return found;
 }
@@ -164,11 +206,13 @@ function placeOf({ policy, rules }: Said): RulePlace {
   };
 }
 
-function moved(a: Pair, b: Pair, direction: Direction, changed: PortSet, pairs: PolicyPairs): ChangeReason[] {
-  const [before, after] = bothSaid(a, b, direction, changed, pairs);
+function moved(
+  before: ReadonlyMap<string, Said>,
+  after: ReadonlyMap<string, Said>,
+  direction: Direction,
+): ChangeReason[] {
   const order = [...after.keys()];
-  const [first, second] = [[...before.keys()].join('\n'), order.join('\n')];
-  if (first === second) return [];
+  if ([...before.keys()].join('\n') === order.join('\n')) return [];
   return order.flatMap((name): ChangeReason[] => {
     const [one, other] = [before.get(name), after.get(name)];
     if (one === undefined || other === undefined || other.rules.length === 0) return [];
@@ -176,50 +220,4 @@ function moved(a: Pair, b: Pair, direction: Direction, changed: PortSet, pairs: 
       { policy: other.policy.id, how: 'moved', direction, before: placeOf(one), after: placeOf(other) },
     ];
   });
-}
-
-/** What a policy may read of the two ends, and what of it is another on the other side. */
-function difference(a: Pair, b: Pair, ends: Ends): string | undefined {
-  const texts = (['src', 'dst'] as const).flatMap((end) => {
-    const party = ends[end];
-    if (party === undefined) return [];
-    const [one, other] = [a, b].map((pair) => ({
-      universe: pair.side.engine.universe,
-      it: pair.side.engine.universe.classes[pair[end]] as EndpointClass,
-    })) as [Side2, Side2];
-    return [
-      changedLabels(`labels of ${partyText(party)}`, labels(one, 'self'), labels(other, 'self')),
-      changedLabels(
-        `labels of namespace ${party.namespace}`,
-        labels(one, 'namespace'),
-        labels(other, 'namespace'),
-      ),
-      ports(one.it) === ports(other.it) ? undefined : `named ports of ${partyText(party)}`,
-    ].filter((text) => text !== undefined);
-  });
-  return texts.length === 0 ? undefined : `${[...new Set(texts)].join(', ')} changed`;
-}
-
-interface Side2 {
-  readonly universe: Side['engine']['universe'];
-  readonly it: EndpointClass;
-}
-
-const labels = ({ universe, it }: Side2, of: 'self' | 'namespace') =>
-  universe.labelsOf(it.endpoint, of) ?? {};
-
-const ports = ({ portNumbers }: EndpointClass): string =>
-  [...portNumbers].map(([name, numbers]) => `${name}:${numbers}`).join(';');
-
-function changedLabels(
-  what: string,
-  before: Readonly<Record<string, string>>,
-  after: Readonly<Record<string, string>>,
-): string | undefined {
-  const keys = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter(
-    (key) => before[key] !== after[key],
-  );
-  if (keys.length === 0) return undefined;
-  const shown = keys.map((key) => `${key}: ${before[key] ?? '(none)'} -> ${after[key] ?? '(none)'}`);
-  return `${what} (${shown.join(', ')})`;
 }

@@ -3,6 +3,7 @@ import { partyText } from '../model/connectivity.ts';
 import { problemText } from './connectivity.ts';
 import {
   allChanges,
+  changeTotal,
   diffHeadline,
   diffPartyText,
   type PolicyDiffReport,
@@ -15,10 +16,9 @@ export function* policyDiffHtml(report: PolicyDiffReport): Generator<string> {
   const { a, b, diff, notes } = report;
   yield `<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width">\n<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">\n<title>What the policies change</title>\n<style>${css}</style>\n</head>\n<body>\n`;
   yield `<h1>${htmlText(diffHeadline(report))}</h1>\n<p>From ${htmlText(a.name)} to ${htmlText(b.name)}</p>\n`;
-  const changes = allChanges(report);
-  if (changes.length > 0) {
+  if (changeTotal(report) > 0) {
     yield '<table>\n<thead><tr><th>Change</th><th>From</th><th>To</th><th>Before</th><th>After</th><th>Because</th></tr></thead>\n<tbody>\n';
-    for (const change of changes) {
+    for (const change of allChanges(report)) {
       const cells = [
         change.change,
         diffPartyText(change.src),

@@ -2,6 +2,7 @@
 import { partyText } from '../model/connectivity.ts';
 import {
   allChanges,
+  changeTotal,
   diffHeadline,
   diffPartyText,
   type PolicyDiffReport,
@@ -12,10 +13,10 @@ import { markdownText } from './policy-diff-escape.ts';
 
 export function* policyDiffMarkdown(report: PolicyDiffReport): Generator<string> {
   const { a, b, diff, notes } = report;
-  const changes = allChanges(report);
   yield `**${markdownText(diffHeadline(report))}**\n`;
-  if (changes.length > 0) yield '\n| | From | To | Before | After | Because |\n|---|---|---|---|---|---|\n';
-  for (const change of changes) {
+  if (changeTotal(report) > 0)
+    yield '\n| | From | To | Before | After | Because |\n|---|---|---|---|---|---|\n';
+  for (const change of allChanges(report)) {
     const { src, dst, before, after } = change;
     const cells = [
       change.change,

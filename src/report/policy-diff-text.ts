@@ -1,9 +1,9 @@
 /** `policy diff` for people: what changed, under the policies that changed it. */
 import { partyText } from '../model/connectivity.ts';
-import type { ConnectionChange } from '../model/policy-diff.ts';
+import type { ChangeGroup, ConnectionChange } from '../model/policy-diff.ts';
 import { printable, problemText } from './connectivity.ts';
 import {
-  allChanges,
+  changeTotal,
   diffHeadline,
   diffPartyText,
   grouped,
@@ -22,18 +22,39 @@ const signs: Readonly<Record<ConnectionChange['change'], readonly [sign: string,
 
 export function* policyDiffText(report: PolicyDiffReport, style: Style): Generator<string> {
   const { a, b, diff } = report;
-  const changes = allChanges(report);
+  const total = changeTotal(report);
   yield `${style.tint('bold', diffHeadline(report))}\n`;
-  if (changes.length > 0) yield `${style.tint('dim', `from ${printable(a.name)} to ${printable(b.name)}`)}\n`;
-  const groups = grouped(changes, (change) => reasonTexts(change, report.place).join('\n'));
-  for (const [reasons, list] of groups) {
+  if (total > 0) yield `${style.tint('dim', `from ${printable(a.name)} to ${printable(b.name)}`)}\n`;
+  let left = total;
+  for (const { reasons, changes, count } of groupsOf(report)) {
+    left -= count;
     yield `\n${(reasons === '' ? 'No single policy is the reason' : printableLines(reasons))
       .split('\n')
       .map((line) => `${heading(style, line)}\n`)
       .join('')}`;
-    yield* changeLines(list, style);
+    yield* changeLines(changes, style);
+    if (count > changes.length) yield `  and ${count - changes.length} more\n`;
   }
-  yield* footer(report, diff.policies.length > 0 && changes.length > 0, style);
+  if (left > 0) yield `\nAnd ${left} more connections for other reasons (-o csv or -o json lists all)\n`;
+  yield* footer(report, diff.policies.length > 0 && total > 0, style);
+}
+
+interface TextGroup extends ChangeGroup {
+  /** Lines. */
+  readonly reasons: string;
+}
+
+/** Groups of which the reasons read the same are one. */
+function groupsOf({ diff, entries, place }: PolicyDiffReport): readonly TextGroup[] {
+  const groups = [...diff.groups, ...entries.map((change) => ({ changes: [change], count: 1 }))];
+  const byText = grouped(groups, ({ changes: [first] }) =>
+    first === undefined ? '' : reasonTexts(first, place).join('\n'),
+  );
+  return [...byText].map(([reasons, list]) => ({
+    reasons,
+    changes: list.flatMap(({ changes }) => changes),
+    count: list.reduce((sum, { count }) => sum + count, 0),
+  }));
 }
 
 const printableLines = (text: string): string => text.split('\n').map(printable).join('\n');

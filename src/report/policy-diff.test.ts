@@ -39,11 +39,17 @@ const changes: readonly ConnectionChange[] = [
   },
 ];
 const side = (name: string) => ({ name, reading: { dialect: 'kubernetes', because: [] }, problems: [] });
+const counted = (list: readonly ConnectionChange[]) =>
+  Object.fromEntries(
+    list.map(({ change }) => [change, list.filter((other) => other.change === change).length]),
+  );
 const report = (list: readonly ConnectionChange[]): PolicyDiffReport => ({
   a: side('a'),
   b: side('b'),
   diff: {
     changes: list,
+    counts: { added: 0, removed: 0, changed: 0, ...counted(list) },
+    groups: list.map((change) => ({ changes: [change], count: 1 })),
     inside: [],
     onlyInA: [],
     onlyInB: [web],

@@ -1,21 +1,22 @@
 /** What every format of `policy diff` shares: the report, its first line, and parties, ports and reasons as text. */
 import { partyText } from '../model/connectivity.ts';
 import {
+  type ChangeCounts,
   type ChangeReason,
   type ConnectionChange,
   type ConnectionPorts,
   type DiffParty,
   type PolicyChange,
-  type PolicyDiff,
   policyText,
   type RulePlace,
+  type StreamedPolicyDiff,
 } from '../model/policy-diff.ts';
 import { type ConnectivityProblem, rangeTexts } from './connectivity.ts';
 
 export interface PolicyDiffReport {
   readonly a: DiffSide;
   readonly b: DiffSide;
-  readonly diff: PolicyDiff;
+  readonly diff: StreamedPolicyDiff;
   /** What Ingresses and Routes let in. */
   readonly entries: readonly ConnectionChange[];
   readonly notes: readonly string[];
@@ -30,17 +31,25 @@ export interface DiffSide {
   readonly problems: readonly ConnectivityProblem[];
 }
 
-export const allChanges = ({ diff, entries }: PolicyDiffReport): readonly ConnectionChange[] => [
-  ...diff.changes,
-  ...diff.inside,
-  ...entries,
-];
+export function* allChanges({ diff, entries }: PolicyDiffReport): Generator<ConnectionChange> {
+  yield* diff.changes;
+  yield* diff.inside;
+  yield* entries;
+}
+
+/** Of all changes. */
+export function changeCounts({ diff, entries }: PolicyDiffReport): ChangeCounts {
+  const counts = { ...diff.counts };
+  for (const { change } of entries) counts[change]++;
+  return counts;
+}
+
+export const changeTotal = (report: PolicyDiffReport): number =>
+  Object.values(changeCounts(report)).reduce((sum, count) => sum + count, 0);
 
 /** `3 connections added, 1 removed, 2 changed`; or that nothing changed although the policies did. */
 export function diffHeadline(report: PolicyDiffReport): string {
-  const counts = { added: 0, removed: 0, changed: 0 };
-  for (const { change } of allChanges(report)) counts[change]++;
-  const { added, removed, changed } = counts;
+  const { added, removed, changed } = changeCounts(report);
   if (added + removed + changed > 0)
     return `${added} ${added === 1 ? 'connection' : 'connections'} added, ${removed} removed, ${changed} changed`;
   const policies = policyCounts(report.diff.policies);
