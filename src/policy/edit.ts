@@ -14,13 +14,21 @@ export type NetworkPolicyEdit =
 export function editNetworkPolicy(engine: Engine, edit: NetworkPolicyEdit): EditedEngine {
   const { namespace, name } = 'put' in edit ? edit.put : edit.remove;
   const before = engine.world.cluster;
-  const networkPolicies = mapKnown(before.networkPolicies, (list) => {
-    const kept = list.filter((one) => one.name !== name || one.namespace !== namespace);
-    return 'put' in edit ? [...kept, edit.put] : kept;
-  });
-  // Own properties over the getters of a cluster that is read piece by piece.
+  const edited = () =>
+    mapKnown(before.networkPolicies, (list) => {
+      const kept = list.filter((one) => one.name !== name || one.namespace !== namespace);
+      return 'put' in edit ? [...kept, edit.put] : kept;
+    });
+  let made: ReturnType<typeof edited> | undefined;
+  // Over the getters of a cluster that is read piece by piece; the list is made only if somebody reads it.
   const cluster = Object.create(before, {
-    networkPolicies: { value: networkPolicies, enumerable: true },
+    networkPolicies: {
+      get: () => {
+        made ??= edited();
+        return made;
+      },
+      enumerable: true,
+    },
   }) as typeof before;
   const world = { ...engine.world, cluster };
   if (engine.world.reading.dialect !== 'kubernetes')

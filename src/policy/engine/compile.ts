@@ -1,7 +1,17 @@
 /** A layer's policies of one direction, compiled: who is a subject, and which classes on which ports each rule means. */
 import { complementIds, eachId, type IdSet, idRange, idsFrom, intersectIds } from '../../net/id-set.ts';
 import { noPorts, type PortSet, portRange, subtractPorts, unionPorts } from '../../net/port-set.ts';
-import type { Condition, Direction, Layer, LoweredPolicy, NamedPort, Ports, Rule, Tier } from '../ir.ts';
+import type {
+  Condition,
+  Direction,
+  Layer,
+  LoweredPolicy,
+  NamedPort,
+  PolicyId,
+  Ports,
+  Rule,
+  Tier,
+} from '../ir.ts';
 import type { Select } from './select.ts';
 import type { EndpointClass, Universe } from './universe.ts';
 
@@ -34,6 +44,25 @@ export interface CompiledLayer {
   readonly tiers: readonly Tier[];
   /** By rank; undefined where the policy says nothing in the direction, or was taken away. */
   readonly policies: Readonly<Record<Direction, readonly (CompiledPolicy | undefined)[]>>;
+  /** Where a policy may be found; made when first asked for. Shared by edited layers, so look whether it is there. */
+  readonly ranks: () => Map<string, number>;
+}
+
+export const policyKey = ({ kind, namespace, name }: PolicyId): string =>
+  `${kind} ${namespace ?? ''}/${name}`;
+
+/** Of several policies with one id (the parts of one object) the last. */
+function rankIndex(policies: CompiledLayer['policies']): CompiledLayer['ranks'] {
+  let made: Map<string, number> | undefined;
+  return () => {
+    if (made === undefined) {
+      made = new Map();
+      for (const list of [policies.egress, policies.ingress])
+        for (const policy of list)
+          if (policy !== undefined) made.set(policyKey(policy.policy.id), policy.rank);
+    }
+    return made;
+  };
 }
 
 export function compileLayer(layer: Layer, universe: Universe, select: Select): CompiledLayer {
@@ -51,7 +80,7 @@ export function compileLayer(layer: Layer, universe: Universe, select: Select): 
         }
         rank += 1;
       }
-  return { layer, tiers: layer.tiers, policies };
+  return { layer, tiers: layer.tiers, policies, ranks: rankIndex(policies) };
 }
 
 /** Undefined where the policy says nothing in this direction. */

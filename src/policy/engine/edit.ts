@@ -1,7 +1,7 @@
 /** One policy more, less or other: what it does not touch is shared with the engine before, so that an edit is judged at once. */
 import { type IdSet, noIds, unionIds } from '../../net/id-set.ts';
 import type { Direction, Layer, LoweredPolicy, PolicyId } from '../ir.ts';
-import { type CompiledPolicy, compilePolicy } from './compile.ts';
+import { type CompiledPolicy, compilePolicy, policyKey } from './compile.ts';
 import { assemble, createEngine, type Engine, type EngineLayer } from './engine.ts';
 import { addDirection, collectFacts } from './facts.ts';
 import type { Universe } from './universe.ts';
@@ -49,6 +49,7 @@ export function editEngine(engine: Engine, edit: PolicyEdit): EditedEngine {
       layer,
       tiers: layer.tiers,
       policies: { egress: egress.policies, ingress: ingress.policies },
+      ranks: before.compiled.ranks,
     },
     rows: { egress: egress.rows, ingress: ingress.rows },
   };
@@ -67,10 +68,11 @@ interface Place {
 /** Each policy keeps its rank through all edits; a new one gets the next, and a group of its own behind its tier's others. */
 function placeOf({ compiled }: EngineLayer, tier: number, id: PolicyId): Place {
   const { egress, ingress } = compiled.policies;
-  for (let rank = 0; rank < egress.length; rank++) {
-    const known = egress[rank] ?? ingress[rank];
-    if (known !== undefined && known.tier === tier && sameId(known.policy.id, id)) return known;
-  }
+  const ranks = compiled.ranks();
+  const rank = ranks.get(policyKey(id));
+  const known = rank === undefined ? undefined : (egress[rank] ?? ingress[rank]);
+  if (known !== undefined && known.tier === tier && sameId(known.policy.id, id)) return known;
+  ranks.set(policyKey(id), egress.length);
   return { rank: egress.length, tier, group: compiled.tiers[tier]?.groups.length ?? 0 };
 }
 
