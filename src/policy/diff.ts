@@ -122,7 +122,7 @@ function endMissing(side: 'a' | 'b', { src, dst, from, to }: Found): NamedParty 
 const isNamed = (party: DiffParty): party is NamedParty => !('cidrs' in party);
 
 /** More are counted, not shown: nobody reads them. */
-const shownGroups = 1000;
+const shownGroups = 200;
 const shownOfGroup = 200;
 
 function survey(

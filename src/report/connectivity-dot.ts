@@ -1,6 +1,7 @@
 /** `policy list -o dot`: a graph for Graphviz, one box for each namespace. */
 import { type Party, partyText } from '../model/connectivity.ts';
-import { type ConnectivityReport, printable, rowsOf } from './connectivity.ts';
+import { type ConnectivityReport, rowsOf } from './connectivity.ts';
+import { dotText } from './escape.ts';
 
 export function* connectivityDot({ connections }: ConnectivityReport): Generator<string> {
   yield 'digraph connectivity {\n  rankdir=LR;\n  node [shape=box, style=rounded, fontname="sans-serif"];\n  edge [fontname="sans-serif", fontsize=10];\n';
@@ -9,8 +10,8 @@ export function* connectivityDot({ connections }: ConnectivityReport): Generator
     const [from, to] = [partyText(src), partyText(dst)];
     parties.set(from, src);
     parties.set(to, dst);
-    const style = verdict === 'allow' ? '' : `, style=dashed, tooltip=${quote(why)}`;
-    yield `  ${quote(from)} -> ${quote(to)} [label=${quote(ports)}${style}];\n`;
+    const style = verdict === 'allow' ? '' : `, style=dashed, tooltip=${dotText(why)}`;
+    yield `  ${dotText(from)} -> ${dotText(to)} [label=${dotText(ports)}${style}];\n`;
   }
   const namespaces = new Map<string, string[]>();
   for (const [name, party] of parties) {
@@ -19,22 +20,15 @@ export function* connectivityDot({ connections }: ConnectivityReport): Generator
     namespaces.set(namespace, list);
     list.push(
       'cidr' in party
-        ? `${quote(name)} [shape=ellipse];`
-        : `${quote(name)} [label=${quote(`${party.name}\n${party.kind}`)}];`,
+        ? `${dotText(name)} [shape=ellipse];`
+        : `${dotText(name)} [label=${dotText(`${party.name}\n${party.kind}`)}];`,
     );
   }
   let count = 0;
   for (const [namespace, nodes] of namespaces) {
     if (namespace === '') yield nodes.map((node) => `  ${node}\n`).join('');
     else
-      yield `  subgraph cluster_${count++} {\n    label=${quote(namespace)};\n${nodes.map((node) => `    ${node}\n`).join('')}  }\n`;
+      yield `  subgraph cluster_${count++} {\n    label=${dotText(namespace)};\n${nodes.map((node) => `    ${node}\n`).join('')}  }\n`;
   }
   yield '}\n';
 }
-
-/** In a quoted id of DOT only quote and backslash are special; `\\n` is a line break in labels. */
-const quote = (text: string): string =>
-  `"${text
-    .split('\n')
-    .map((line) => printable(line).replaceAll('\\', '\\\\').replaceAll('"', '\\"'))
-    .join('\\n')}"`;

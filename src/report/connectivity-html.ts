@@ -3,11 +3,11 @@ import { type Party, partyText } from '../model/connectivity.ts';
 import {
   type ConnectivityReport,
   type ConnectivityRow,
-  printable,
   problemText,
   rangeTexts,
   rowsOf,
 } from './connectivity.ts';
+import { htmlText } from './escape.ts';
 
 /** A browser shows a matrix of this size at once; larger ones are folded into namespaces. */
 const maxParties = 250;
@@ -158,20 +158,8 @@ function joined(a: Cell, b: Cell): Cell {
   };
 }
 
-const entities: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
 /** Line breaks are our own: names cannot bring any along. */
-const html = (text: string): string =>
-  text
-    .split('\n')
-    .map((line) => printable(line).replace(/[&<>"']/g, (c) => entities[c] ?? ''))
-    .join('&#10;');
+const html = (text: string): string => text.split('\n').map(htmlText).join('&#10;');
 
 const css = `
 :root{color-scheme:light dark;--line:#8884;--all:#2e9e5b;--some:#8fd19e;--maybe:#f0c040;--none:#d9534f22;--ink:#111}

@@ -1,6 +1,7 @@
 /** `policy diff -o csv`: one line for each pair. */
+
+import { csvCell } from './escape.ts';
 import { allChanges, diffPartyText, type PolicyDiffReport, portsText, reasonTexts } from './policy-diff.ts';
-import { csvCell } from './policy-diff-escape.ts';
 
 export function* policyDiffCsv(report: PolicyDiffReport): Generator<string> {
   yield 'change,source,destination,before,after,because\r\n';

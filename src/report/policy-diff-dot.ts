@@ -1,7 +1,7 @@
 /** `policy diff -o dot`: only what changed, as a graph for Graphviz. */
 import type { ConnectionChange } from '../model/policy-diff.ts';
+import { dotText } from './escape.ts';
 import { allChanges, diffPartyText, type PolicyDiffReport, portsText } from './policy-diff.ts';
-import { dotText } from './policy-diff-escape.ts';
 
 const looks: Readonly<Record<ConnectionChange['change'], string>> = {
   added: 'color="#2e9e5b"',

@@ -1,6 +1,7 @@
 /** `policy diff -o html`: a table in one file, without scripts and without anything from elsewhere. */
 import { partyText } from '../model/connectivity.ts';
 import { problemText } from './connectivity.ts';
+import { htmlText } from './escape.ts';
 import {
   allChanges,
   changeTotal,
@@ -10,7 +11,6 @@ import {
   portsText,
   reasonTexts,
 } from './policy-diff.ts';
-import { htmlText } from './policy-diff-escape.ts';
 
 export function* policyDiffHtml(report: PolicyDiffReport): Generator<string> {
   const { a, b, diff, notes } = report;

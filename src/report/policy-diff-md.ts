@@ -1,5 +1,6 @@
 /** `policy diff -o md`: a table for a merge request. */
 import { partyText } from '../model/connectivity.ts';
+import { markdownText } from './escape.ts';
 import {
   allChanges,
   changeTotal,
@@ -9,7 +10,6 @@ import {
   portsText,
   reasonTexts,
 } from './policy-diff.ts';
-import { markdownText } from './policy-diff-escape.ts';
 
 export function* policyDiffMarkdown(report: PolicyDiffReport): Generator<string> {
   const { a, b, diff, notes } = report;

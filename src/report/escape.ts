@@ -8,6 +8,7 @@ export function csvCell(text: string): string {
   return /[",]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
+/** Every character that could begin markup is escaped. */
 export const markdownText = (text: string): string =>
   printable(text)
     .replace(/[\\`*_{}[\]()#+!|~$^:]/g, '\\$&')
@@ -15,9 +16,12 @@ export const markdownText = (text: string): string =>
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;');
 
-/** In a quoted id of DOT only quote and backslash are special. */
+/** In a quoted id of DOT only quote and backslash are special; `\\n` is a line break in labels. */
 export const dotText = (text: string): string =>
-  `"${printable(text).replaceAll('\\', '\\\\').replaceAll('"', '\\"')}"`;
+  `"${text
+    .split('\n')
+    .map((line) => printable(line).replaceAll('\\', '\\\\').replaceAll('"', '\\"'))
+    .join('\\n')}"`;
 
 const entities: Readonly<Record<string, string>> = {
   '&': '&amp;',
