@@ -235,6 +235,17 @@ describe('admin policies', () => {
       'shadowed-rule warning spec.ingress[1]: decides nothing: spec.ingress[0] comes first and matches all that it matches',
     ]);
   });
+  it('says which policies have too many rules to compare each with each', () => {
+    const many = Array.from({ length: 501 }, (_, i) => rule('deny', `spec.ingress[${i}]`));
+    const { findings, notRun } = lintPolicies(
+      policyEngine(base([], { adminPolicies: [admin('a', 1, ...many)] })),
+    );
+    expect(notRun).toContainEqual({
+      rule: 'shadowed-rule',
+      why: 'more than 500 rules of one direction: ClusterNetworkPolicy a',
+    });
+    expect(findings.filter((one) => one.rule === 'shadowed-rule')).toEqual([]);
+  });
   it('36 equal priorities are said only where they disagree', () => {
     const [deny, allow] = [
       admin('a', 1, rule('deny', 'spec.ingress[0]')),

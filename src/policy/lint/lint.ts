@@ -18,6 +18,8 @@ export function lintPolicies(engine: Engine, rules: readonly LintRule[] = lintRu
       continue;
     }
     ran.push(rule.id);
+    const left = rule.leavesOut?.(context);
+    if (left !== undefined) notRun.push({ rule: rule.id, why: left });
     for (const found of rule.run(context)) findings.push({ rule: rule.id, ...found });
   }
   const names = new Set(context.lowered.map(({ policy }) => policyText(policy.id)));

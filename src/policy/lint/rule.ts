@@ -19,6 +19,8 @@ export interface LintRule {
   readonly needsPods: boolean;
   /** Why the rule cannot look, if it cannot. */
   readonly cannot?: (context: LintContext) => string | undefined;
+  /** What the rule does not look at, if it leaves something out. */
+  readonly leavesOut?: (context: LintContext) => string | undefined;
   readonly run: (context: LintContext) => readonly Found[];
 }
 

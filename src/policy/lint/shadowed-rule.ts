@@ -1,7 +1,8 @@
 /** Rules that decide nothing, whatever pods there are, because another rule matches all that they do. */
+import { policyText } from '../../model/policy-diff.ts';
 import type { Direction, LoweredPolicy, Rule } from '../ir.ts';
 import { ruleImplies } from './implies.ts';
-import { defineRule, directions, type Found, foundIn } from './rule.ts';
+import { defineRule, directions, type Found, foundIn, listText } from './rule.ts';
 
 /** Past this many rules of one policy, each with each is too much work for a remark. */
 const most = 500;
@@ -10,14 +11,26 @@ export const shadowedRule = defineRule({
   id: 'shadowed-rule',
   title: 'every rule can decide something',
   needsPods: false,
+  leavesOut: ({ lowered }) => {
+    const long = lowered.filter(
+      ({ layer, policy }) =>
+        layer === 'network' && directions.some((direction) => rulesOf(policy, direction).length > most),
+    );
+    if (long.length === 0) return undefined;
+    const names = [...new Set(long.map(({ policy }) => policyText(policy.id)))];
+    return `more than ${most} rules of one direction: ${listText(names)}`;
+  },
   run: ({ lowered }) =>
     lowered.flatMap(({ layer, policy }) =>
       layer !== 'network' ? [] : directions.flatMap((direction) => shadowed(policy, direction)),
     ),
 });
 
+const rulesOf = (policy: LoweredPolicy, direction: Direction): readonly Rule[] =>
+  (policy[direction]?.rules ?? []).filter(({ peer }) => peer.is !== 'none');
+
 function shadowed(policy: LoweredPolicy, direction: Direction): Found[] {
-  const rules = (policy[direction]?.rules ?? []).filter(({ peer }) => peer.is !== 'none');
+  const rules = rulesOf(policy, direction);
   if (rules.length > most) return [];
   // Where all rules do the same their order makes no difference: a later rule covers an earlier one too.
   const ordered = new Set(rules.map(({ action }) => action)).size > 1;

@@ -8,7 +8,7 @@ import type { ConnectionChange, ConnectionPorts, DiffParty } from '../../../src/
 import { address } from '../../../src/net/address.ts';
 import { contains, parsePrefix } from '../../../src/net/prefix.ts';
 import { connectivity, familiesInUse } from '../../../src/policy/connectivity.ts';
-import { diffConnectivity } from '../../../src/policy/diff.ts';
+import { diffConnectivity, streamDiff } from '../../../src/policy/diff.ts';
 import { isEndpointPod } from '../../../src/policy/endpoint.ts';
 import type { Engine } from '../../../src/policy/engine/engine.ts';
 import { policyEngine } from '../../../src/policy/index.ts';
@@ -151,6 +151,17 @@ describe('diff of random clusters', () => {
         const all = [...diff.changes, ...diff.inside];
         const [before, after] = [flowsOf(a, by, ends), flowsOf(b, by, ends)];
         expect(sorted(applied(before, all, ends))).toEqual(sorted(after));
+        const { counts, groups } = streamDiff(a, b, { by });
+        const counted = (change: ConnectionChange['change']) =>
+          all.filter((one) => one.change === change).length;
+        expect(counts).toEqual({
+          added: counted('added'),
+          removed: counted('removed'),
+          changed: counted('changed'),
+        });
+        expect(groups.reduce((sum, { count }) => sum + count, 0)).toBe(all.length);
+        for (const { changes } of groups)
+          expect(new Set(changes.map(({ because }) => JSON.stringify(because))).size).toBe(1);
         const touched = all.filter(({ src, dst }) =>
           ends(src).some((from) => ends(dst).some((to) => to !== from)),
         );
