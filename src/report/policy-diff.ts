@@ -38,7 +38,7 @@ export function* allChanges({ diff, entries }: PolicyDiffReport): Generator<Conn
 }
 
 /** Of all changes. */
-export function changeCounts({ diff, entries }: PolicyDiffReport): ChangeCounts {
+function changeCounts({ diff, entries }: PolicyDiffReport): ChangeCounts {
   const counts = { ...diff.counts };
   for (const { change } of entries) counts[change]++;
   return counts;
