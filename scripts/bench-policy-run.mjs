@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { clusterOf } from '../src/parse/kubernetes/cluster.ts';
 import { parsed } from '../src/parse/result.ts';
+import { explain } from '../src/policy/explain/explain.ts';
 import { editedQuotient, editNetworkPolicy, policyEngine, quotient } from '../src/policy/index.ts';
 import { randomOf } from './policy/random.mjs';
 
@@ -69,7 +70,11 @@ function after() {
   const engine = policyEngine(cluster);
   const before = quotient(engine);
   const random = randomOf(Number(seed));
-  return { ...pointVerdicts(engine, cluster.pods.value, random), ...edits(engine, before, random) };
+  return {
+    ...pointVerdicts(engine, cluster.pods.value, random),
+    ...explanations(engine, cluster.pods.value, random),
+    ...edits(engine, before, random),
+  };
 }
 
 function pointVerdicts(engine, pods, random) {
@@ -89,6 +94,21 @@ function pointVerdicts(engine, pods, random) {
   const share = (allowed / flows.length / rates.length) * 100;
   return {
     'point verdicts': `${median(rates).toFixed(2)} million/s (${Math.min(...rates).toFixed(2)} to ${Math.max(...rates).toFixed(2)}), ${share.toFixed(1)} % allowed`,
+  };
+}
+
+/** Why single flows pass or not, with the nearest miss; the first one also makes the index of policies by pod. */
+function explanations(engine, pods, random) {
+  const ends = pods.filter(({ hostNetwork }) => !hostNetwork).map((pod) => ({ kind: 'pod', pod }));
+  const times = Array.from({ length: 200 }, () => {
+    const flow = { src: random.pick(ends), dst: random.pick(ends), protocol: 'TCP', port: 8080 };
+    const started = performance.now();
+    explain(engine, flow);
+    return performance.now() - started;
+  });
+  const [first, ...warm] = times;
+  return {
+    explain: `${median(warm).toFixed(2)} ms (to ${Math.max(...warm).toFixed(2)}; the first ${first.toFixed(1)})`,
   };
 }
 

@@ -72,7 +72,7 @@ interface Opened {
 }
 
 async function run(a: string, b: string | undefined, flags: DiffFlags): Promise<void> {
-  const { streamDiff } = await import('../policy/diff.ts');
+  const { streamDiff } = await import('../policy/diff/diff.ts');
   if (b === undefined && flags.staged !== true)
     throw new PodpathError({
       code: 'usage/one-side',
@@ -167,7 +167,7 @@ async function entriesOf(
 ): Promise<PolicyDiffReport['entries']> {
   const { policyEngine } = await import('../policy/index.ts');
   const { entryConnections } = await import('../policy/entry.ts');
-  const { diffEntries } = await import('../policy/diff-entries.ts');
+  const { diffEntries } = await import('../policy/diff/entries.ts');
   const entries = ({ source }: Opened) =>
     entryConnections(
       source.cluster,

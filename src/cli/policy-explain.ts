@@ -58,7 +58,7 @@ const codeOf: Readonly<Record<FlowVerdict, number>> = {
 };
 
 async function run(src: string, dst: string, dir: string | undefined, flags: PolicyFlowFlags): Promise<void> {
-  const { answerPolicy } = await import('../policy/explain-answer.ts');
+  const { answerPolicy } = await import('../policy/explain/answer.ts');
   const { source, asked } = await openPolicyFlow(src, dst, dir, flags);
   const answer = answerPolicy(source.engine, asked);
   if (flags.output === 'json') {
@@ -80,7 +80,7 @@ export async function openPolicyFlow(
   flags: PolicyFlowFlags,
 ) {
   const { splitTarget } = await import('../diagnose/endpoint.ts');
-  const { askedPolicyFlows } = await import('../policy/explain-ends.ts');
+  const { askedPolicyFlows } = await import('../policy/explain/ends.ts');
   const { host, port } = splitTarget(dst);
   const source = await openPolicySource(dir, flags);
   noteProblems(source.problems, verbosity() > 0);

@@ -42,7 +42,7 @@ const codeOf: Readonly<Record<PolicySuggestion['state'], number>> = {
 };
 
 async function run(src: string, dst: string, dir: string | undefined, flags: SuggestFlags): Promise<void> {
-  const { suggestPolicy } = await import('../policy/suggest.ts');
+  const { suggestPolicy } = await import('../policy/suggest/suggest.ts');
   const { withPolicies } = await import('../parse/kubernetes/overlay.ts');
   const { source, asked } = await openPolicyFlow(src, dst, dir, flags);
   const suggestion = suggestPolicy(source.engine, asked, {

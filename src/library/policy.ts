@@ -19,9 +19,9 @@ import type { PolicySuggestion, SuggestedKind } from '../model/policy-suggestion
 import type { JsonObject } from '../parse/json.ts';
 import { Collection } from '../parse/kubernetes/collection.ts';
 import { withPolicies } from '../parse/kubernetes/overlay.ts';
-import type { AskedPolicyFlows } from '../policy/explain-ends.ts';
+import type { AskedPolicyFlows } from '../policy/explain/ends.ts';
 import { type PolicyEngine, policyEngine } from '../policy/index.ts';
-import { suggestPolicy } from '../policy/suggest.ts';
+import { suggestPolicy } from '../policy/suggest/suggest.ts';
 
 export { type Manifests, readManifests } from '../collect/manifests/read.ts';
 export type { Cluster, ObjectProblem } from '../model/cluster.ts';
@@ -30,10 +30,10 @@ export { PodpathError } from '../model/errors.ts';
 export type { PolicyDiff } from '../model/policy-diff.ts';
 export type { PolicyExplanation } from '../model/policy-explanation.ts';
 export type { PolicySuggestion, SuggestedKind } from '../model/policy-suggestion.ts';
-export { diffConnectivity } from '../policy/diff.ts';
+export { diffConnectivity } from '../policy/diff/diff.ts';
 export type { FlowEnd, PolicyFlow } from '../policy/endpoint.ts';
-export { explain } from '../policy/explain.ts';
-export { type AskedPolicyFlows, askedPolicyFlows, type PolicyQuestion } from '../policy/explain-ends.ts';
+export { type AskedPolicyFlows, askedPolicyFlows, type PolicyQuestion } from '../policy/explain/ends.ts';
+export { explain } from '../policy/explain/explain.ts';
 export {
   type ConnectivityOptions,
   connectivity,

@@ -12,7 +12,7 @@ import { sameAddress } from '../net/address.ts';
 import type { LineProtocol } from '../net/port-set.ts';
 import type { DirectionDecision, NearestRule, PolicyDecision, PolicyQuery, PolicyRef } from './decision.ts';
 import { type FlowEnd, isEndpointPod } from './endpoint.ts';
-import { explain } from './explain.ts';
+import { explain } from './explain/explain.ts';
 import { type PolicyEngine, policyEngine } from './index.ts';
 import { decide } from './reference.ts';
 

@@ -14,7 +14,7 @@ const ctStates: readonly CtState[] = [
   'DNAT',
 ];
 
-export function readCtStates({ values }: Option): readonly CtState[] | undefined {
+function readCtStates({ values }: Option): readonly CtState[] | undefined {
   const words = (values[0] ?? '').toUpperCase().split(',');
   const states = words.flatMap((word) => ctStates.filter((state) => state === word));
   return values.length === 1 && states.length === words.length ? states : undefined;

@@ -8,8 +8,8 @@ import { partyText } from '../../../src/model/connectivity.ts';
 import type { ConnectionChange, ConnectionPorts, DiffParty } from '../../../src/model/policy-diff.ts';
 import { noPorts, portRange, unionPorts } from '../../../src/net/port-set.ts';
 import { parsePrefix } from '../../../src/net/prefix.ts';
-import { diffConnectivity } from '../../../src/policy/diff.ts';
-import { diffEntries } from '../../../src/policy/diff-entries.ts';
+import { diffConnectivity } from '../../../src/policy/diff/diff.ts';
+import { diffEntries } from '../../../src/policy/diff/entries.ts';
 import { entryConnections } from '../../../src/policy/entry.ts';
 import { policyEngine } from '../../../src/policy/index.ts';
 import {

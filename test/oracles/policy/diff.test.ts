@@ -8,7 +8,7 @@ import type { ConnectionChange, ConnectionPorts, DiffParty } from '../../../src/
 import { address } from '../../../src/net/address.ts';
 import { contains, parsePrefix } from '../../../src/net/prefix.ts';
 import { connectivity, familiesInUse } from '../../../src/policy/connectivity.ts';
-import { diffConnectivity, streamDiff } from '../../../src/policy/diff.ts';
+import { diffConnectivity, streamDiff } from '../../../src/policy/diff/diff.ts';
 import { isEndpointPod } from '../../../src/policy/endpoint.ts';
 import type { Engine } from '../../../src/policy/engine/engine.ts';
 import { policyEngine } from '../../../src/policy/index.ts';

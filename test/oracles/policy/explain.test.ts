@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { placesOf } from '../../../src/model/policy-explanation.ts';
 import { createEngine, type Engine } from '../../../src/policy/engine/engine.ts';
-import { explain } from '../../../src/policy/explain.ts';
+import { explain } from '../../../src/policy/explain/explain.ts';
 import { policyEngine } from '../../../src/policy/index.ts';
 import type { LoweredPolicy, PolicyProgram } from '../../../src/policy/ir.ts';
 import { lowerAdminTier, lowerBaselineTier } from '../../../src/policy/kinds/admin.ts';

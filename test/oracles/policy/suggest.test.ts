@@ -6,11 +6,11 @@ import type { Manifest, SuggestedKind } from '../../../src/model/policy-suggesti
 import type { JsonObject } from '../../../src/parse/json.ts';
 import { withPolicies } from '../../../src/parse/kubernetes/overlay.ts';
 import type { FlowEnd, PolicyFlow } from '../../../src/policy/endpoint.ts';
-import { endText } from '../../../src/policy/explain.ts';
+import { endText } from '../../../src/policy/explain/explain.ts';
 import { policyEngine } from '../../../src/policy/index.ts';
 import type { Dialect, PolicyReading } from '../../../src/policy/options.ts';
 import { policyProblems } from '../../../src/policy/problems.ts';
-import { suggestPolicy } from '../../../src/policy/suggest.ts';
+import { suggestPolicy } from '../../../src/policy/suggest/suggest.ts';
 import { adminObjects } from './admin.ts';
 import { clusterCount, flowText } from './agree.ts';
 import { calicoObjects } from './calico.ts';

@@ -1,9 +1,9 @@
 /** Manifests that admit one flow in one direction, in the words of each kind. */
-import type { Manifest, SuggestedKind } from '../model/policy-suggestion.ts';
-import { type Address, addressBits, formatAddress } from '../net/address.ts';
-import type { LineProtocol } from '../net/port-set.ts';
-import type { Direction } from './ir.ts';
-import type { LabelChoice } from './suggest-labels.ts';
+import type { Manifest, SuggestedKind } from '../../model/policy-suggestion.ts';
+import { type Address, addressBits, formatAddress } from '../../net/address.ts';
+import type { LineProtocol } from '../../net/port-set.ts';
+import type { Direction } from '../ir.ts';
+import type { LabelChoice } from './labels.ts';
 
 /** The other end as a rule can name it. */
 export type PeerChoice =

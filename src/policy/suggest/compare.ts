@@ -1,6 +1,6 @@
 /** What some new policies change in the whole connectivity: only the ends that they select can have changed. */
-import type { ChangedFlow, ChangedFlows } from '../model/policy-suggestion.ts';
-import { eachId, type IdSet, idRange, unionAll } from '../net/id-set.ts';
+import type { ChangedFlow, ChangedFlows } from '../../model/policy-suggestion.ts';
+import { eachId, type IdSet, idRange, unionAll } from '../../net/id-set.ts';
 import {
   formatPorts,
   lineProtocols,
@@ -8,14 +8,14 @@ import {
   portsOf,
   subtractPorts,
   unionPorts,
-} from '../net/port-set.ts';
-import { formatPrefix } from '../net/prefix.ts';
-import type { FlowEnd } from './endpoint.ts';
-import type { Cell } from './engine/cell.ts';
-import { type Engine, isExempt } from './engine/engine.ts';
-import { ownPrefixes } from './engine/prefix-tree.ts';
-import { endText } from './explain.ts';
-import type { Direction, PolicyId } from './ir.ts';
+} from '../../net/port-set.ts';
+import { formatPrefix } from '../../net/prefix.ts';
+import type { FlowEnd } from '../endpoint.ts';
+import type { Cell } from '../engine/cell.ts';
+import { type Engine, isExempt } from '../engine/engine.ts';
+import { ownPrefixes } from '../engine/prefix-tree.ts';
+import { endText } from '../explain/explain.ts';
+import type { Direction, PolicyId } from '../ir.ts';
 
 export interface Comparison {
   readonly opened: ChangedFlows;

@@ -1,6 +1,6 @@
 /** Which workload a pod belongs to in people's words. */
-import type { Cluster, Pod, Workload } from '../model/cluster.ts';
-import { orElse } from '../model/known.ts';
+import type { Cluster, Pod, Workload } from '../../model/cluster.ts';
+import { orElse } from '../../model/known.ts';
 
 export interface Owner {
   readonly kind: string;

@@ -1,6 +1,6 @@
 /** What Ingresses and Routes let in on two sides, pair by pair. */
-import { type Connection, partyText } from '../model/connectivity.ts';
-import type { ConnectionChange, ConnectionPorts, NamedParty } from '../model/policy-diff.ts';
+import { type Connection, partyText } from '../../model/connectivity.ts';
+import type { ConnectionChange, ConnectionPorts, NamedParty } from '../../model/policy-diff.ts';
 
 export function diffEntries(a: Iterable<Connection>, b: Iterable<Connection>): readonly ConnectionChange[] {
   const [before, after] = [pairsOf(a), pairsOf(b)];

@@ -1,11 +1,11 @@
 /** One point of one layer and direction, decided step by step so that each step can be shown. Asks no row and no cell of the engine. */
-import { hasId } from '../net/id-set.ts';
-import { hasPort } from '../net/port-set.ts';
-import { type CompiledPolicy, type CompiledRule, resolvePorts } from './engine/compile.ts';
-import { isAbsent } from './engine/decide.ts';
-import type { Engine, EngineLayer } from './engine/engine.ts';
-import type { EndpointClass } from './engine/universe.ts';
-import type { Condition, Direction, Rule, Tier } from './ir.ts';
+import { hasId } from '../../net/id-set.ts';
+import { hasPort } from '../../net/port-set.ts';
+import { type CompiledPolicy, type CompiledRule, resolvePorts } from '../engine/compile.ts';
+import { isAbsent } from '../engine/decide.ts';
+import type { Engine, EngineLayer } from '../engine/engine.ts';
+import type { EndpointClass } from '../engine/universe.ts';
+import type { Condition, Direction, Rule, Tier } from '../ir.ts';
 
 /** Classes and a number of the port line: where a layer is asked. */
 export interface Spot {

@@ -1,19 +1,19 @@
 /** What people get wrong near the rule in question, and where the verdict rests on a reading of the API. */
-import type { NetworkPolicy, PolicyPeer, Selector } from '../model/cluster.ts';
-import { orElse } from '../model/known.ts';
-import type { FlowVerdict, PolicyHint, PolicyPlace } from '../model/policy-explanation.ts';
-import { placeTitle } from '../model/policy-explanation.ts';
-import { hasPort } from '../net/port-set.ts';
-import type { PolicyFlow } from './endpoint.ts';
-import { resolvePorts } from './engine/compile.ts';
-import type { Engine } from './engine/engine.ts';
-import { compiledHits, type Decision, decideSpot, type HitsOf, type Spot } from './explain-decide.ts';
-import { ofNamespace } from './explain-index.ts';
-import { costTo, type EndpointFacts } from './explain-miss.ts';
-import { type Denied, servicePortHint } from './explain-nearest.ts';
-import type { LoweredPolicy } from './ir.ts';
-import { lowerNetworkPolicy } from './kinds/network-policy.ts';
-import { matchesSelector } from './selector.ts';
+import type { NetworkPolicy, PolicyPeer, Selector } from '../../model/cluster.ts';
+import { orElse } from '../../model/known.ts';
+import type { FlowVerdict, PolicyHint, PolicyPlace } from '../../model/policy-explanation.ts';
+import { placeTitle } from '../../model/policy-explanation.ts';
+import { hasPort } from '../../net/port-set.ts';
+import type { PolicyFlow } from '../endpoint.ts';
+import { resolvePorts } from '../engine/compile.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { LoweredPolicy } from '../ir.ts';
+import { lowerNetworkPolicy } from '../kinds/network-policy.ts';
+import { matchesSelector } from '../selector.ts';
+import { ofNamespace } from './by-namespace.ts';
+import { compiledHits, type Decision, decideSpot, type HitsOf, type Spot } from './decide.ts';
+import { costTo, type EndpointFacts } from './miss.ts';
+import { type Denied, servicePortHint } from './nearest.ts';
 
 /** One direction of one layer, decided. */
 export interface Explained {

@@ -1,10 +1,10 @@
 /** Many flows at once: pods that are the same to every policy are explained once. */
-import type { ExplainedGroup, FlowVerdict, PolicyAnswer } from '../model/policy-explanation.ts';
-import type { PolicyFlow } from './endpoint.ts';
-import { type Engine, isExempt } from './engine/engine.ts';
+import type { ExplainedGroup, FlowVerdict, PolicyAnswer } from '../../model/policy-explanation.ts';
+import type { PolicyFlow } from '../endpoint.ts';
+import { type Engine, isExempt } from '../engine/engine.ts';
+import type { FoundReading } from '../reading.ts';
+import type { AskedPolicyFlows } from './ends.ts';
 import { endText, explain } from './explain.ts';
-import type { AskedPolicyFlows } from './explain-ends.ts';
-import type { FoundReading } from './reading.ts';
 
 /** Flows with the same answer for the same reasons; never empty. */
 export interface FlowGroup {

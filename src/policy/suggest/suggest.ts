@@ -2,22 +2,22 @@
  * The smallest policies that admit a denied flow. Whatever is made is put to the proof: the cluster is judged again with it, and it is
  * suggested only if it closes nothing.
  */
-import type { Cluster, Pod } from '../model/cluster.ts';
-import { orElse } from '../model/known.ts';
-import type { DirectionExplanation, PolicyAnswer } from '../model/policy-explanation.ts';
-import type { Manifest, PolicySuggestion, SuggestedKind } from '../model/policy-suggestion.ts';
-import { linePoint, noPorts } from '../net/port-set.ts';
-import { type FlowEnd, isEndpointPod, type PolicyFlow } from './endpoint.ts';
-import { endText, explain } from './explain.ts';
-import { answerPolicy, flowGroups } from './explain-answer.ts';
-import type { AskedPolicyFlows } from './explain-ends.ts';
-import { ownerOf } from './explain-owner.ts';
-import type { PolicyEngine } from './index.ts';
-import type { Direction, PolicyId } from './ir.ts';
-import { adviceOn, placeBefore } from './suggest-advice.ts';
-import { type Comparison, compareEngines, type IsAsked } from './suggest-compare.ts';
-import { chooseLabels, type LabelChoice } from './suggest-labels.ts';
-import { manifestOf, type PeerChoice, type Wanted } from './suggest-objects.ts';
+import type { Cluster, Pod } from '../../model/cluster.ts';
+import { orElse } from '../../model/known.ts';
+import type { DirectionExplanation, PolicyAnswer } from '../../model/policy-explanation.ts';
+import type { Manifest, PolicySuggestion, SuggestedKind } from '../../model/policy-suggestion.ts';
+import { linePoint, noPorts } from '../../net/port-set.ts';
+import { type FlowEnd, isEndpointPod, type PolicyFlow } from '../endpoint.ts';
+import { answerPolicy, flowGroups } from '../explain/answer.ts';
+import type { AskedPolicyFlows } from '../explain/ends.ts';
+import { endText, explain } from '../explain/explain.ts';
+import { ownerOf } from '../explain/owner.ts';
+import type { PolicyEngine } from '../index.ts';
+import type { Direction, PolicyId } from '../ir.ts';
+import { adviceOn, placeBefore } from './advice.ts';
+import { type Comparison, compareEngines, type IsAsked } from './compare.ts';
+import { chooseLabels, type LabelChoice } from './labels.ts';
+import { manifestOf, type PeerChoice, type Wanted } from './objects.ts';
 
 export interface SuggestOptions {
   readonly kind: SuggestedKind;

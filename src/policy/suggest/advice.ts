@@ -1,12 +1,12 @@
 /** Where a new policy has to stand so that it is asked in time, and what to do where none can. */
-import { orElse } from '../model/known.ts';
-import type { DirectionExplanation, PolicyPlace } from '../model/policy-explanation.ts';
-import { placeTitle } from '../model/policy-explanation.ts';
-import type { SuggestedKind } from '../model/policy-suggestion.ts';
-import type { PolicyFlow } from './endpoint.ts';
-import { endText } from './explain.ts';
-import type { PolicyEngine } from './index.ts';
-import type { Wanted } from './suggest-objects.ts';
+import { orElse } from '../../model/known.ts';
+import type { DirectionExplanation, PolicyPlace } from '../../model/policy-explanation.ts';
+import { placeTitle } from '../../model/policy-explanation.ts';
+import type { SuggestedKind } from '../../model/policy-suggestion.ts';
+import type { PolicyFlow } from '../endpoint.ts';
+import { endText } from '../explain/explain.ts';
+import type { PolicyEngine } from '../index.ts';
+import type { Wanted } from './objects.ts';
 
 type Placement = Pick<Wanted, 'rank' | 'tier' | 'pinPods' | 'adminApi'>;
 

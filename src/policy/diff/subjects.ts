@@ -1,10 +1,11 @@
 /** One side's subject: the policies that select it in one direction, and which of their rules match each class at its other end. */
-import type { NumberedRow, Side } from './diff-rows.ts';
-import type { Runs } from './diff-runs.ts';
-import type { CompiledPolicy } from './engine/compile.ts';
-import type { ActiveRule } from './engine/decide.ts';
-import { rulesFor } from './engine/rows.ts';
-import type { Direction } from './ir.ts';
+
+import type { CompiledPolicy } from '../engine/compile.ts';
+import type { ActiveRule } from '../engine/decide.ts';
+import { rulesFor } from '../engine/rows.ts';
+import type { Direction } from '../ir.ts';
+import type { NumberedRow, Side } from './rows.ts';
+import type { Runs } from './runs.ts';
 
 export interface Subject {
   readonly row: Runs;

@@ -8,20 +8,20 @@ import type {
   PolicyPlace,
   Reason,
   TierExplanation,
-} from '../model/policy-explanation.ts';
-import { placeTitle } from '../model/policy-explanation.ts';
-import { formatAddress } from '../net/address.ts';
-import { hasId } from '../net/id-set.ts';
-import { hasPort, type LineProtocol, linePoint } from '../net/port-set.ts';
-import { endpointOf, type FlowEnd, type PolicyFlow } from './endpoint.ts';
-import { type Engine, type EngineLayer, isExempt } from './engine/engine.ts';
-import type { EndpointClass } from './engine/universe.ts';
-import { compiledHits, type Decision, decideSpot, type Fate, type Spot } from './explain-decide.ts';
-import { type Explained, hintsOf } from './explain-hints.ts';
-import type { EndpointFacts } from './explain-miss.ts';
-import { type Denied, nearestMiss } from './explain-nearest.ts';
-import type { Direction, LoweredPolicy, PortRewrite } from './ir.ts';
-import type { FoundReading } from './reading.ts';
+} from '../../model/policy-explanation.ts';
+import { placeTitle } from '../../model/policy-explanation.ts';
+import { formatAddress } from '../../net/address.ts';
+import { hasId } from '../../net/id-set.ts';
+import { hasPort, type LineProtocol, linePoint } from '../../net/port-set.ts';
+import { endpointOf, type FlowEnd, type PolicyFlow } from '../endpoint.ts';
+import { type Engine, type EngineLayer, isExempt } from '../engine/engine.ts';
+import type { EndpointClass } from '../engine/universe.ts';
+import type { Direction, LoweredPolicy, PortRewrite } from '../ir.ts';
+import type { FoundReading } from '../reading.ts';
+import { compiledHits, type Decision, decideSpot, type Fate, type Spot } from './decide.ts';
+import { type Explained, hintsOf } from './hints.ts';
+import type { EndpointFacts } from './miss.ts';
+import { type Denied, nearestMiss } from './nearest.ts';
 
 /** `shop/web-1`, `node/node1`, `192.0.2.1`. */
 export function endText(end: FlowEnd): string {

@@ -2,15 +2,15 @@
  * What people type for the ends of a flow that policies are asked about: `[NS/]POD`, `[NS/]WORKLOAD`, `[NS/]KIND/NAME`, a Service or an
  * address. Pods of manifests have no addresses, so ends are objects here.
  */
-import type { Cluster, Pod, Service, ServicePort } from '../model/cluster.ts';
-import { PodpathError } from '../model/errors.ts';
-import type { FlowProtocol } from '../model/flow.ts';
-import { orElse } from '../model/known.ts';
-import { nearestNames } from '../model/nearest.ts';
-import { type Address, formatAddress, parseAddress, sameAddress } from '../net/address.ts';
-import type { LineProtocol } from '../net/port-set.ts';
-import { type FlowEnd, isEndpointPod, type PolicyFlow, resolveNamedPort } from './endpoint.ts';
-import { ownerOf } from './explain-owner.ts';
+import type { Cluster, Pod, Service, ServicePort } from '../../model/cluster.ts';
+import { PodpathError } from '../../model/errors.ts';
+import type { FlowProtocol } from '../../model/flow.ts';
+import { orElse } from '../../model/known.ts';
+import { nearestNames } from '../../model/nearest.ts';
+import { type Address, formatAddress, parseAddress, sameAddress } from '../../net/address.ts';
+import type { LineProtocol } from '../../net/port-set.ts';
+import { type FlowEnd, isEndpointPod, type PolicyFlow, resolveNamedPort } from '../endpoint.ts';
+import { ownerOf } from './owner.ts';
 
 export interface PolicyQuestion {
   readonly src: string;

@@ -1,5 +1,5 @@
 /** The answers of two engines made comparable: equal cells get the same number, whichever engine gave them. */
-import type { ConnectionPorts } from '../model/policy-diff.ts';
+import type { ConnectionPorts } from '../../model/policy-diff.ts';
 import {
   complementPorts,
   intersectPorts,
@@ -9,9 +9,9 @@ import {
   portless,
   subtractPorts,
   unionPorts,
-} from '../net/port-set.ts';
-import { linesOf } from './connectivity.ts';
-import { bothCells, type Cell, cellKey, closedCell } from './engine/cell.ts';
+} from '../../net/port-set.ts';
+import { linesOf } from '../connectivity.ts';
+import { bothCells, type Cell, cellKey, closedCell } from '../engine/cell.ts';
 
 export interface CellReader {
   /** Cells that differ in nothing have the same number. */

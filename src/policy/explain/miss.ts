@@ -1,9 +1,9 @@
 /** How far an endpoint is from a set of endpoints: which requirements it fails, and how much it would take to meet them. */
-import type { Labels } from '../model/cluster.ts';
-import { formatAddress } from '../net/address.ts';
-import { contains, formatPrefix } from '../net/prefix.ts';
-import type { PolicyEndpoint } from './endpoint.ts';
-import type { EndpointExpr, EndpointKind, LabelOwner, LabelTest } from './ir.ts';
+import type { Labels } from '../../model/cluster.ts';
+import { formatAddress } from '../../net/address.ts';
+import { contains, formatPrefix } from '../../net/prefix.ts';
+import type { PolicyEndpoint } from '../endpoint.ts';
+import type { EndpointExpr, EndpointKind, LabelOwner, LabelTest } from '../ir.ts';
 
 /** What expressions are judged on. */
 export interface EndpointFacts {

@@ -1,12 +1,12 @@
 /** What differs between one element and the addresses outside, in the common parts of what both sides' policies tell apart. */
-import type { Family } from '../net/address.ts';
-import { formatPrefix, type Prefix } from '../net/prefix.ts';
-import { merged } from './connectivity.ts';
-import type { CellReader } from './diff-cells.ts';
-import type { Side } from './diff-rows.ts';
-import type { Element } from './diff-units.ts';
-import { ownPrefixes, prefixTree } from './engine/prefix-tree.ts';
-import type { Direction } from './ir.ts';
+import type { Family } from '../../net/address.ts';
+import { formatPrefix, type Prefix } from '../../net/prefix.ts';
+import { merged } from '../connectivity.ts';
+import { ownPrefixes, prefixTree } from '../engine/prefix-tree.ts';
+import type { Direction } from '../ir.ts';
+import type { CellReader } from './cells.ts';
+import type { Side } from './rows.ts';
+import type { Element } from './units.ts';
 
 /** Addresses that share a change, by the numbers of the answers before and after. */
 export interface OutsideChange {

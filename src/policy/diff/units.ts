@@ -1,9 +1,9 @@
 /** The parties of two clusters side by side: which stand for the same, and which are on one side only. */
-import { partyText } from '../model/connectivity.ts';
-import type { NamedParty } from '../model/policy-diff.ts';
-import type { Family } from '../net/address.ts';
-import { familiesInUse, type Unit, unitsOf } from './connectivity.ts';
-import type { Engine } from './engine/engine.ts';
+import { partyText } from '../../model/connectivity.ts';
+import type { NamedParty } from '../../model/policy-diff.ts';
+import type { Family } from '../../net/address.ts';
+import { familiesInUse, type Unit, unitsOf } from '../connectivity.ts';
+import type { Engine } from '../engine/engine.ts';
 
 /** What is compared: a whole unit where all of its pods are of one class on either side, else one pod. */
 export interface Element {

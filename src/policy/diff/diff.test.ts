@@ -8,12 +8,12 @@ import {
   policy,
   rules,
   selector,
-} from '../../test/support/objects.ts';
-import type { Cluster, NetworkPolicy } from '../model/cluster.ts';
-import { type ConnectionChange, policyText } from '../model/policy-diff.ts';
-import { diffPartyText, portsText, reasonTexts } from '../report/policy-diff.ts';
+} from '../../../test/support/objects.ts';
+import type { Cluster, NetworkPolicy } from '../../model/cluster.ts';
+import { type ConnectionChange, policyText } from '../../model/policy-diff.ts';
+import { diffPartyText, portsText, reasonTexts } from '../../report/policy-diff.ts';
+import { policyEngine } from '../index.ts';
 import { diffConnectivity } from './diff.ts';
-import { policyEngine } from './index.ts';
 
 const app = (name: string) => selector({ app: name });
 const owned = (id: string, ip: string, name: string, more = {}) =>

@@ -1,7 +1,7 @@
 /** What policies may read of the two ends of a pair, and what of it is another on the other side. */
-import { partyText } from '../model/connectivity.ts';
-import type { NamedParty } from '../model/policy-diff.ts';
-import type { EndpointClass, Universe } from './engine/universe.ts';
+import { partyText } from '../../model/connectivity.ts';
+import type { NamedParty } from '../../model/policy-diff.ts';
+import type { EndpointClass, Universe } from '../engine/universe.ts';
 
 export interface Ends {
   readonly src: NamedParty | undefined;

@@ -11,13 +11,13 @@ import {
   rules,
   selector,
   service,
-} from '../../test/support/objects.ts';
-import type { NetworkPolicy } from '../model/cluster.ts';
-import { address } from '../net/address.ts';
-import type { LineProtocol } from '../net/port-set.ts';
-import type { FlowEnd } from './endpoint.ts';
+} from '../../../test/support/objects.ts';
+import type { NetworkPolicy } from '../../model/cluster.ts';
+import { address } from '../../net/address.ts';
+import type { LineProtocol } from '../../net/port-set.ts';
+import type { FlowEnd } from '../endpoint.ts';
+import { policyEngine } from '../index.ts';
 import { explain } from './explain.ts';
-import { policyEngine } from './index.ts';
 
 const web = pod('shop/web', '10.0.0.2', { labels: { app: 'web', tier: 'front' } });
 const api = pod('shop/api', '10.0.0.3', { containers: ports([8080, 'http']) });

@@ -1,7 +1,7 @@
 /** The policies of two programs side by side: which are new, gone, edited or only renamed. */
-import type { PolicyChange, PolicyName } from '../model/policy-diff.ts';
-import { policyText } from '../model/policy-diff.ts';
-import type { LoweredPolicy, PolicyProgram } from './ir.ts';
+import type { PolicyChange, PolicyName } from '../../model/policy-diff.ts';
+import { policyText } from '../../model/policy-diff.ts';
+import type { LoweredPolicy, PolicyProgram } from '../ir.ts';
 
 export interface PolicyPairs {
   readonly changes: readonly PolicyChange[];

@@ -1,5 +1,5 @@
 /** The fewest labels that select a workload's pods and, of its namespace, no other pod. */
-import type { Pod } from '../model/cluster.ts';
+import type { Pod } from '../../model/cluster.ts';
 
 /** A label selector: every part must hold. */
 export interface LabelChoice {

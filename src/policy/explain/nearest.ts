@@ -1,8 +1,8 @@
 /** Of the rules that could have admitted a denied flow the one that missed by least, and by which field. */
-import type { Service } from '../model/cluster.ts';
-import { orElse } from '../model/known.ts';
-import type { NearestMiss, PolicyHint, PolicyPlace } from '../model/policy-explanation.ts';
-import { placeTitle } from '../model/policy-explanation.ts';
+import type { Service } from '../../model/cluster.ts';
+import { orElse } from '../../model/known.ts';
+import type { NearestMiss, PolicyHint, PolicyPlace } from '../../model/policy-explanation.ts';
+import { placeTitle } from '../../model/policy-explanation.ts';
 import {
   formatPorts,
   hasPort,
@@ -10,15 +10,15 @@ import {
   linePoint,
   lineProtocols,
   portsOf,
-} from '../net/port-set.ts';
-import { type PolicyFlow, resolveNamedPort } from './endpoint.ts';
-import type { CompiledPolicy } from './engine/compile.ts';
-import { resolvePorts } from './engine/compile.ts';
-import type { Engine } from './engine/engine.ts';
-import type { EndpointClass } from './engine/universe.ts';
-import { ofNamespace } from './explain-index.ts';
-import { costTo, distance, type EndpointFacts, hasText, type Unmet } from './explain-miss.ts';
-import type { Direction, LoweredPolicy, Ports, Rule } from './ir.ts';
+} from '../../net/port-set.ts';
+import { type PolicyFlow, resolveNamedPort } from '../endpoint.ts';
+import type { CompiledPolicy } from '../engine/compile.ts';
+import { resolvePorts } from '../engine/compile.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { EndpointClass } from '../engine/universe.ts';
+import type { Direction, LoweredPolicy, Ports, Rule } from '../ir.ts';
+import { ofNamespace } from './by-namespace.ts';
+import { costTo, distance, type EndpointFacts, hasText, type Unmet } from './miss.ts';
 
 export interface Denied {
   readonly engine: Engine;

@@ -2,7 +2,7 @@
  * What two clusters let pass differently, by meaning: pairs of which the answers differ, and the policies that make the difference.
  * Pairs that both sides answer alike are not listed on the way: only rows that differ are looked into.
  */
-import { partyText } from '../model/connectivity.ts';
+import { partyText } from '../../model/connectivity.ts';
 import type {
   ChangeGroup,
   ConnectionChange,
@@ -10,17 +10,17 @@ import type {
   NamedParty,
   PolicyDiff,
   StreamedPolicyDiff,
-} from '../model/policy-diff.ts';
-import { type CellReader, cellReader } from './diff-cells.ts';
-import { type Compared, type Found, unitChanges } from './diff-changes.ts';
-import type { PairClasses } from './diff-ends.ts';
-import { outsideChanges } from './diff-outside.ts';
-import { pairPolicies } from './diff-policies.ts';
-import { type Reasons, reasonsOf } from './diff-reasons.ts';
-import { candidates, sideOf } from './diff-rows.ts';
-import { joinUnits } from './diff-units.ts';
-import type { Engine } from './engine/engine.ts';
-import type { Direction } from './ir.ts';
+} from '../../model/policy-diff.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Direction } from '../ir.ts';
+import { type CellReader, cellReader } from './cells.ts';
+import { type Compared, type Found, unitChanges } from './changes.ts';
+import type { PairClasses } from './ends.ts';
+import { outsideChanges } from './outside.ts';
+import { pairPolicies } from './policies.ts';
+import { type Reasons, reasonsOf } from './reasons.ts';
+import { candidates, sideOf } from './rows.ts';
+import { joinUnits } from './units.ts';
 
 export interface DiffOptions {
   /** Pods of one owner as one party (the default), or each for itself. */

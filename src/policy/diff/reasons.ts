@@ -2,16 +2,16 @@
  * Why pairs differ: the policies that say something else about the changed ports on one side than on the other. What is found for one
  * pair holds for all of which the same policies select the subject and the same rules match the other end.
  */
-import type { ChangeReason, RulePlace } from '../model/policy-diff.ts';
-import { intersectPorts, type PortSet } from '../net/port-set.ts';
-import type { ChangedPorts } from './diff-cells.ts';
-import { type Ends, endDifferences, type PairClasses } from './diff-ends.ts';
-import type { PolicyPairs } from './diff-policies.ts';
-import type { Side } from './diff-rows.ts';
-import { valueAt } from './diff-runs.ts';
-import { isolatedTiers, type Subject, subjectsOf } from './diff-subjects.ts';
-import type { ActiveRule } from './engine/decide.ts';
-import type { Direction, LoweredPolicy } from './ir.ts';
+import type { ChangeReason, RulePlace } from '../../model/policy-diff.ts';
+import { intersectPorts, type PortSet } from '../../net/port-set.ts';
+import type { ActiveRule } from '../engine/decide.ts';
+import type { Direction, LoweredPolicy } from '../ir.ts';
+import type { ChangedPorts } from './cells.ts';
+import { type Ends, endDifferences, type PairClasses } from './ends.ts';
+import type { PolicyPairs } from './policies.ts';
+import type { Side } from './rows.ts';
+import { valueAt } from './runs.ts';
+import { isolatedTiers, type Subject, subjectsOf } from './subjects.ts';
 
 export interface Reasons {
   /** The number of what a direction has to do with the change of a pair; 0 if nothing. Equal numbers, equal reasons. */

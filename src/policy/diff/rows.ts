@@ -1,11 +1,12 @@
 /** Which pairs of elements may differ: those of which the source's egress row or the destination's ingress row does. */
-import type { CellReader } from './diff-cells.ts';
-import { type Runs, runsMaker, valueAt } from './diff-runs.ts';
-import type { Element } from './diff-units.ts';
-import { bothCells, type Cell, openCell } from './engine/cell.ts';
-import type { Engine } from './engine/engine.ts';
-import type { Row } from './engine/rows.ts';
-import type { Direction } from './ir.ts';
+
+import { bothCells, type Cell, openCell } from '../engine/cell.ts';
+import type { Engine } from '../engine/engine.ts';
+import type { Row } from '../engine/rows.ts';
+import type { Direction } from '../ir.ts';
+import type { CellReader } from './cells.ts';
+import { type Runs, runsMaker, valueAt } from './runs.ts';
+import type { Element } from './units.ts';
 
 /** One engine's rows as numbers of the reader's cells. */
 export interface Side {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { pod } from '../../test/support/objects.ts';
-import type { Labels, Pod } from '../model/cluster.ts';
-import { chooseLabels } from './suggest-labels.ts';
+import { pod } from '../../../test/support/objects.ts';
+import type { Labels, Pod } from '../../model/cluster.ts';
+import { chooseLabels } from './labels.ts';
 
 const made = (name: string, labels: Labels): Pod => pod(`shop/${name}`, '10.0.0.1', { labels });
 

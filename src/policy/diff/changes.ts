@@ -1,10 +1,10 @@
 /** Pairs that differ, gathered into changes between parties: whole workloads where their pods agree, else pod by pod. */
-import type { ConnectionChange, DiffParty, NamedParty } from '../model/policy-diff.ts';
-import type { CellReader } from './diff-cells.ts';
-import type { OutsideChange, OutsideChanges } from './diff-outside.ts';
-import type { Candidates, Side } from './diff-rows.ts';
-import type { Element, Joined, JoinedUnit } from './diff-units.ts';
-import type { Direction } from './ir.ts';
+import type { ConnectionChange, DiffParty, NamedParty } from '../../model/policy-diff.ts';
+import type { Direction } from '../ir.ts';
+import type { CellReader } from './cells.ts';
+import type { OutsideChange, OutsideChanges } from './outside.ts';
+import type { Candidates, Side } from './rows.ts';
+import type { Element, Joined, JoinedUnit } from './units.ts';
 
 /** All that a comparison reads. */
 export interface Compared {
