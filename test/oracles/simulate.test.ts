@@ -13,7 +13,8 @@ if (why !== undefined) console.log(`simulate oracle skipped: ${why}`);
 const name = `pp-sim-${process.pid}`;
 const wanted = Number(process.env.PODPATH_PACKETS ?? 9_000);
 const baseSeed = Number(process.env.PODPATH_SEED ?? 20_261_122);
-const flowsPerWorld = Number(process.env.PODPATH_FLOWS ?? 2_000);
+const flowsPerWorld = Number(process.env.PODPATH_FLOWS ?? 800);
+const fates = ['forward', 'deliver', 'reject', 'drop', 'translated'];
 const debug = process.env.PODPATH_ORACLE_DEBUG !== undefined;
 
 describe.skipIf(why !== undefined)('simulate agrees with the kernel', () => {
@@ -28,7 +29,9 @@ describe.skipIf(why !== undefined)('simulate agrees with the kernel', () => {
     let packets = 0;
     let worlds = 0;
     let refused = 0;
-    while (packets < wanted / 3) {
+    // A run in which one fate hardly happens would prove little about it: a few worlds more, if need be.
+    const lacking = () => fates.find((kind) => (tally.get(kind) ?? 0) <= worlds);
+    while (packets < wanted / 3 || (lacking() !== undefined && worlds < 30)) {
       const seed = baseSeed + worlds;
       worlds++;
       const random = randomFrom(seed);
@@ -53,9 +56,7 @@ describe.skipIf(why !== undefined)('simulate agrees with the kernel', () => {
       `simulate ${backend}: ${packets} packets, ${worlds} worlds (${refused} refused) from seed ${baseSeed}: ${counts}`,
     );
     if (process.env.PODPATH_TALLY !== undefined) appendFileSync(process.env.PODPATH_TALLY, `${packets}\n`);
-    // A run in which one fate never happens would prove nothing about it.
-    for (const kind of ['forward', 'deliver', 'reject', 'drop', 'translated'])
-      expect(tally.get(kind) ?? 0, kind).toBeGreaterThan(worlds);
+    expect(lacking(), 'a fate that hardly happened').toBeUndefined();
     expect(tally.get('unknown') ?? 0).toBeLessThan(packets / 20);
   });
 });
