@@ -4,7 +4,7 @@ import type { ContainerPort, Pod, Service } from '../model/cluster.ts';
 import type { Finding } from '../model/finding.ts';
 import { orElse } from '../model/known.ts';
 import { objectRef } from '../model/source.ts';
-import { namedPorts } from '../policy/peers.ts';
+import { namedPorts } from '../policy/endpoint.ts';
 import { type CheckContext, declared, defineCheck, observed, podSubject } from './check.ts';
 import { listeners, reachableFromOutside } from './listeners.ts';
 import { podsBehind, serviceId } from './services.ts';

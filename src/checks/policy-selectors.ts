@@ -4,7 +4,8 @@ import type { NetworkPolicy, Pod, PolicyPeer, PolicyPort, PolicyRule, Service } 
 import type { CauseId, Finding } from '../model/finding.ts';
 import { orElse } from '../model/known.ts';
 import { objectRef } from '../model/source.ts';
-import { matchesPeer, matchesPortNumber, namedPorts, nameLabel } from '../policy/peers.ts';
+import { namedPorts, nameLabel } from '../policy/endpoint.ts';
+import { matchesPeer, matchesPortNumber } from '../policy/peers.ts';
 import { formatSelector, matchesSelector, unmetRequirements } from '../policy/selector.ts';
 import { type CheckContext, declared, defineCheck, podSubject } from './check.ts';
 

@@ -2,7 +2,7 @@
 import type { EndpointSlice, Pod, Service } from '../model/cluster.ts';
 import type { CauseId, Finding } from '../model/finding.ts';
 import { objectRef } from '../model/source.ts';
-import { namedPorts } from '../policy/peers.ts';
+import { namedPorts } from '../policy/endpoint.ts';
 import { matchesSelector, unmetRequirements } from '../policy/selector.ts';
 import { type CheckContext, declared, defineCheck, observed, podSubject } from './check.ts';
 import { dnsService } from './dns.ts';

@@ -1,7 +1,9 @@
 /** Files in memory -> Snapshot. The one way in: directories, archives and labs all come through here. */
+
 import type { ProbeResult } from '../model/evidence.ts';
 import type { Gap } from '../model/gap.ts';
 import { type Known, known, unknown } from '../model/known.ts';
+import { lazy } from '../model/lazy.ts';
 import type { Netns } from '../model/netns.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { buildCluster } from '../parse/kubernetes/cluster.ts';
@@ -87,12 +89,4 @@ function readProbes(files: ReadonlyMap<string, string>): {
   const [damaged] = gaps;
   const why = damaged === undefined ? 'no probes were recorded' : `${damaged.where}: ${damaged.why}`;
   return { results: unknown(why), gaps };
-}
-
-function lazy<T>(compute: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => {
-    made ??= { value: compute() };
-    return made.value;
-  };
 }

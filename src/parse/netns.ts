@@ -1,5 +1,7 @@
 /** The files of one network namespace -> its state, each part parsed when it is first read. */
+
 import { type Known, known, unknown } from '../model/known.ts';
+import { lazy } from '../model/lazy.ts';
 import type { Ruleset } from '../model/netfilter.ts';
 import type { Netns } from '../model/netns.ts';
 import type { Family } from '../net/address.ts';
@@ -37,84 +39,76 @@ export function buildNetns(
   /** For lists that must be whole: a lost route or rule would change verdicts silently. */
   const readWhole = <T>(name: string, parse: (text: string, file: string) => Parsed<T>): Known<T> =>
     read(name, (text, file) => refuseNotes(parse(text, file)));
-  const lazy: { [K in FactName]: () => Netns[K] } = {
-    devices: once(() => readDevices(files, pathPrefix)),
-    routes: once(() => readWhole('ip-route.json', (text, file) => parseIpRoute(text, file, 4))),
-    routes6: once(() => readWhole('ip-route6.json', (text, file) => parseIpRoute(text, file, 6))),
-    rules: once(() => readWhole('ip-rule.json', (text, file) => parseIpRule(text, file, 4))),
-    rules6: once(() => readWhole('ip-rule6.json', (text, file) => parseIpRule(text, file, 6))),
-    neighbours: once(() => readWhole('ip-neigh.json', parseIpNeigh)),
-    fdb: once(() => readWhole('bridge-fdb.json', parseBridgeFdb)),
-    bridgePorts: once(() => readWhole('bridge-link.json', parseBridgeLink)),
-    rulesets: once(() => readRulesets(files, pathPrefix, () => lazy.nftTables())),
-    nftTables: once(() => readWhole('nft.json', parseNftJson)),
-    ipsets: once(() => readWhole('ipset.txt', parseIpset)),
-    sysctls: once(() => read('sysctl.txt', parseSysctl)),
-    sockets: once(() => readWhole('ss.txt', parseSs)),
-    conntrack: once(() => read('conntrack.txt', parseConntrack)),
-    counters: once(() => readCounters(read)),
-    resolver: once(() => read('resolv.conf', parseResolvConf)),
+  const facts: { [K in FactName]: () => Netns[K] } = {
+    devices: lazy(() => readDevices(files, pathPrefix)),
+    routes: lazy(() => readWhole('ip-route.json', (text, file) => parseIpRoute(text, file, 4))),
+    routes6: lazy(() => readWhole('ip-route6.json', (text, file) => parseIpRoute(text, file, 6))),
+    rules: lazy(() => readWhole('ip-rule.json', (text, file) => parseIpRule(text, file, 4))),
+    rules6: lazy(() => readWhole('ip-rule6.json', (text, file) => parseIpRule(text, file, 6))),
+    neighbours: lazy(() => readWhole('ip-neigh.json', parseIpNeigh)),
+    fdb: lazy(() => readWhole('bridge-fdb.json', parseBridgeFdb)),
+    bridgePorts: lazy(() => readWhole('bridge-link.json', parseBridgeLink)),
+    rulesets: lazy(() => readRulesets(files, pathPrefix, () => facts.nftTables())),
+    nftTables: lazy(() => readWhole('nft.json', parseNftJson)),
+    ipsets: lazy(() => readWhole('ipset.txt', parseIpset)),
+    sysctls: lazy(() => read('sysctl.txt', parseSysctl)),
+    sockets: lazy(() => readWhole('ss.txt', parseSs)),
+    conntrack: lazy(() => read('conntrack.txt', parseConntrack)),
+    counters: lazy(() => readCounters(read)),
+    resolver: lazy(() => read('resolv.conf', parseResolvConf)),
   };
   return {
     id,
     node,
     ...(pod === undefined ? {} : { pod }),
     get devices() {
-      return lazy.devices();
+      return facts.devices();
     },
     get routes() {
-      return lazy.routes();
+      return facts.routes();
     },
     get routes6() {
-      return lazy.routes6();
+      return facts.routes6();
     },
     get rules() {
-      return lazy.rules();
+      return facts.rules();
     },
     get rules6() {
-      return lazy.rules6();
+      return facts.rules6();
     },
     get neighbours() {
-      return lazy.neighbours();
+      return facts.neighbours();
     },
     get fdb() {
-      return lazy.fdb();
+      return facts.fdb();
     },
     get bridgePorts() {
-      return lazy.bridgePorts();
+      return facts.bridgePorts();
     },
     get rulesets() {
-      return lazy.rulesets();
+      return facts.rulesets();
     },
     get nftTables() {
-      return lazy.nftTables();
+      return facts.nftTables();
     },
     get ipsets() {
-      return lazy.ipsets();
+      return facts.ipsets();
     },
     get sysctls() {
-      return lazy.sysctls();
+      return facts.sysctls();
     },
     get sockets() {
-      return lazy.sockets();
+      return facts.sockets();
     },
     get conntrack() {
-      return lazy.conntrack();
+      return facts.conntrack();
     },
     get counters() {
-      return lazy.counters();
+      return facts.counters();
     },
     get resolver() {
-      return lazy.resolver();
+      return facts.resolver();
     },
-  };
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => {
-    made ??= { value: make() };
-    return made.value;
   };
 }
 

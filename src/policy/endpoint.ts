@@ -66,19 +66,23 @@ export const isEndpointPod = (pod: Pod): boolean => pod.phase !== 'Succeeded' &&
  */
 export function resolveNamedPort(end: FlowEnd, name: string, protocol: LineProtocol): readonly number[] {
   if (end.kind !== 'pod' || end.pod.hostNetwork) return [];
-  return end.pod.containers
+  return namedPorts(end.pod, name, protocol);
+}
+
+/** Ports of a pod that carry a name for a protocol; several containers may share it. */
+export const namedPorts = (pod: Pod, name: string, protocol: LineProtocol): number[] =>
+  pod.containers
     .flatMap((container) => container.ports)
     .filter((port) => port.name === name && port.protocol === protocol)
     .map((port) => port.port);
-}
 
-const namespaceNameLabel = 'kubernetes.io/metadata.name';
+export const nameLabel = 'kubernetes.io/metadata.name';
 
 /** Labels of a namespace. One that the objects leave out exists all the same and has the label that the API server sets. */
 export function namespaceLabelsOf(cluster: Cluster, name: string): Known<Labels> {
   if (cluster.namespaces.state === 'unknown') return unknown(cluster.namespaces.why);
   const found = cluster.namespaces.value.find((namespace) => namespace.name === name);
-  return known(found?.labels ?? { [namespaceNameLabel]: name });
+  return known(found?.labels ?? { [nameLabel]: name });
 }
 
 /** Facts of a kind's own about an endpoint, asked once for each: `istio/sidecar`. Rules test them with `trait`. */

@@ -4,14 +4,8 @@ import { orElse } from '../model/known.ts';
 import { formatAddress } from '../net/address.ts';
 import { contains, formatPrefix } from '../net/prefix.ts';
 import { formatPolicy, type NearestRule, type PolicyQuery } from './decision.ts';
-import {
-  apiProtocol,
-  matchesPeer,
-  matchesPort,
-  matchesPortNumber,
-  namespaceLabels,
-  type Peer,
-} from './peers.ts';
+import { namespaceLabelsOf } from './endpoint.ts';
+import { apiProtocol, matchesPeer, matchesPort, matchesPortNumber, type Peer } from './peers.ts';
 import { formatSelector, unmetRequirements } from './selector.ts';
 
 interface Candidate extends NearestRule {
@@ -138,7 +132,7 @@ function podPeerCandidate(
       score: podUnmet.length === 0 ? 55 : 25 - podUnmet.length,
     };
   }
-  const labels = orElse(namespaceLabels(cluster, pod.namespace), {});
+  const labels = orElse(namespaceLabelsOf(cluster, pod.namespace), {});
   const namespaceUnmet =
     peer.namespaceSelector === undefined ? [] : unmetRequirements(peer.namespaceSelector, labels);
   const first = namespaceUnmet[0];

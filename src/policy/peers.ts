@@ -1,10 +1,9 @@
 /** Whether one peer or port of a NetworkPolicy rule matches: three-valued, because namespaces may not have been collected. */
-import type { Cluster, Labels, Pod, PolicyPeer, PolicyPort, PolicyRule, Selector } from '../model/cluster.ts';
+import type { Cluster, Pod, PolicyPeer, PolicyPort, PolicyRule, Selector } from '../model/cluster.ts';
 import type { FlowProtocol } from '../model/flow.ts';
-import type { Known } from '../model/known.ts';
-import { known, unknown } from '../model/known.ts';
 import type { Address } from '../net/address.ts';
 import { contains } from '../net/prefix.ts';
+import { namedPorts, nameLabel, namespaceLabelsOf } from './endpoint.ts';
 import { matchesSelector, selectorKeys } from './selector.ts';
 
 export type Tri = 'yes' | 'no' | 'unknown';
@@ -16,17 +15,8 @@ export interface Peer {
   readonly pod?: Pod;
 }
 
-export const nameLabel = 'kubernetes.io/metadata.name';
-
-/** Labels of a namespace. One that the objects leave out exists all the same and has the label that the API server sets. */
-export function namespaceLabels(cluster: Cluster, name: string): Known<Labels> {
-  if (cluster.namespaces.state === 'unknown') return unknown(cluster.namespaces.why);
-  const found = cluster.namespaces.value.find((namespace) => namespace.name === name);
-  return known(found?.labels ?? { [nameLabel]: name });
-}
-
 function matchesNamespace(cluster: Cluster, selector: Selector, name: string): Tri {
-  const labels = namespaceLabels(cluster, name);
+  const labels = namespaceLabelsOf(cluster, name);
   if (labels.state === 'known') return matchesSelector(selector, labels.value) ? 'yes' : 'no';
   // Without the objects, only the label that every namespace has can be judged.
   const judged = selectorKeys(selector).every((key) => key === nameLabel);
@@ -51,13 +41,6 @@ export function matchesPeer(
   if (peer.namespaceSelector === undefined) return pod.namespace === policyNamespace ? 'yes' : 'no';
   return matchesNamespace(cluster, peer.namespaceSelector, pod.namespace);
 }
-
-/** Ports of the destination pod that carry a name for a protocol; several containers may share it. */
-export const namedPorts = (pod: Pod, name: string, protocol: PolicyPort['protocol']): number[] =>
-  pod.containers
-    .flatMap((container) => container.ports)
-    .filter((port) => port.name === name && port.protocol === protocol)
-    .map((port) => port.port);
 
 export const apiProtocol = (protocol: FlowProtocol): PolicyPort['protocol'] | undefined =>
   protocol === 'tcp' ? 'TCP' : protocol === 'udp' ? 'UDP' : protocol === 'sctp' ? 'SCTP' : undefined;

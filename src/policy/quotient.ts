@@ -8,7 +8,7 @@ import { type PortSet, portless } from '../net/port-set.ts';
 import { bothCells, type Cell, openCell } from './engine/cell.ts';
 import type { EditedEngine } from './engine/edit.ts';
 import type { Engine, EngineLayer } from './engine/engine.ts';
-import type { Row } from './engine/rows.ts';
+import { cellAt, type Row } from './engine/rows.ts';
 import type { Universe } from './engine/universe.ts';
 import type { Direction } from './ir.ts';
 
@@ -179,8 +179,8 @@ function countPairs(engine: Engine, weights: readonly number[]): Record<Bucket, 
   for (let src = 0; src < size; src++) {
     for (const dst of changes.get(src) ?? []) {
       const row = ingress[dst] as Row;
-      move(totals, current[dst] as Cell, nextCell(row, src), weights[dst] as number);
-      current[dst] = nextCell(row, src);
+      move(totals, current[dst] as Cell, cellAt(row, src), weights[dst] as number);
+      current[dst] = cellAt(row, src);
     }
     const egress = combinedRow(engine.layers, 'egress', src);
     const main = widest(egress, size);
@@ -224,17 +224,6 @@ function move(totals: Map<Cell, number>, from: Cell, to: Cell, weight: number): 
   if (left === 0) totals.delete(from);
   else totals.set(from, left);
   totals.set(to, (totals.get(to) ?? 0) + weight);
-}
-
-function nextCell({ starts, cells }: Row, at: number): Cell {
-  let low = 0;
-  let high = starts.length;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if ((starts[middle] as number) <= at) low = middle;
-    else high = middle;
-  }
-  return cells[low] as Cell;
 }
 
 /** The cell that most of the pods' classes have. */

@@ -1,6 +1,8 @@
 /** The folder `cluster/` of a snapshot -> one Cluster, each kind parsed when it is first read. */
+
 import type { Cluster, ObjectOrigin, ObjectProblem } from '../../model/cluster.ts';
 import { type Known, known, mapKnown, unknown } from '../../model/known.ts';
+import { lazy } from '../../model/lazy.ts';
 import type { JsonObject } from '../json.ts';
 import { formatPosition, type Parsed, parsed } from '../result.ts';
 import { readAdminPolicies } from './admin.ts';
@@ -81,7 +83,7 @@ export function buildCluster(files: ReadonlyMap<string, string>): Cluster {
 export function clusterOf(source: ObjectSource): Cluster {
   const reads: (() => Read<unknown>)[] = [];
   const register = <R extends Read<unknown>>(read: () => R): (() => R) => {
-    const get = once(read);
+    const get = lazy(read);
     reads.push(get);
     return get;
   };
@@ -112,7 +114,7 @@ export function clusterOf(source: ObjectSource): Cluster {
   const cilium = group(readCilium);
   const istio = group(readIstio);
   const linkerd = group(readLinkerd);
-  const problems = once(() => reads.flatMap((read) => read().problems));
+  const problems = lazy(() => reads.flatMap((read) => read().problems));
   return {
     get pods() {
       return pods().items;
@@ -159,14 +161,6 @@ export function clusterOf(source: ObjectSource): Cluster {
     get problems() {
       return problems();
     },
-  };
-}
-
-function once<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => {
-    made ??= { value: make() };
-    return made.value;
   };
 }
 

@@ -5,7 +5,7 @@
  */
 import { type Address, addressBits, type Family } from '../../net/address.ts';
 import { type IdSet, idRange } from '../../net/id-set.ts';
-import { covers, type Prefix, prefix } from '../../net/prefix.ts';
+import { contains, covers, type Prefix, prefix } from '../../net/prefix.ts';
 
 export interface PrefixTree {
   readonly nodes: readonly PrefixNode[];
@@ -87,14 +87,9 @@ function deepest(nodes: readonly PrefixNode[], of: Address, [first, end]: readon
     else high = middle;
   }
   let at = low;
-  while (!holds((nodes[at] as PrefixNode).prefix, of)) at = (nodes[at] as PrefixNode).parent;
+  while (!contains((nodes[at] as PrefixNode).prefix, of)) at = (nodes[at] as PrefixNode).parent;
   return at;
 }
-
-const holds = (p: Prefix, a: Address): boolean => {
-  const hostBits = BigInt(addressBits(p.family) - p.length);
-  return a.value >> hostBits === p.value >> hostBits;
-};
 
 /** The addresses of a node that lie in none of its children, as prefixes. */
 export function ownPrefixes(nodes: readonly PrefixNode[], at: number): Prefix[] {

@@ -1,6 +1,8 @@
 /** Endpoint expressions -> sets of classes. Every distinct test is answered once, from an index of what the classes have. */
+import { lazy } from '../../model/lazy.ts';
 import {
   complementIds,
+  hasId,
   type IdSet,
   idRange,
   idsFrom,
@@ -73,7 +75,7 @@ export function selector(universe: Universe): Select {
         : intersectIds(listed, complementIds(unionAll(expr.except.map(tree.inside)), tree.nodes.length));
     const outside = nodes.map((id) => id + outsideFrom);
     const inside: IdSet[] = [];
-    for (const [node, ids] of addressSets()) if (contains(nodes, node)) inside.push(ids);
+    for (const [node, ids] of addressSets()) if (hasId(nodes, node)) inside.push(ids);
     return unionIds(unionAll(inside), outside);
   };
 
@@ -124,12 +126,6 @@ export function selector(universe: Universe): Select {
 const addressKey = ({ prefixes, except }: EndpointExpr & { is: 'address' }): string =>
   `a${prefixes.map((p) => `${p.value}/${p.length}/${p.family}`).join()}-${except.map((p) => `${p.value}/${p.length}/${p.family}`).join()}`;
 
-function contains(set: IdSet, id: number): boolean {
-  for (let i = 0; i < set.length; i += 2)
-    if ((set[i] as number) <= id && id < (set[i + 1] as number)) return true;
-  return false;
-}
-
 function labelled(values: ReadonlyMap<string, IdSet>, test: LabelTest): IdSet {
   switch (test.op) {
     case 'in':
@@ -158,12 +154,4 @@ function postings<K>(of: readonly (readonly K[])[]): ReadonlyMap<K, IdSet> {
       else if (list[list.length - 1] !== id) list.push(id);
     }
   return new Map([...lists].map(([key, ids]) => [key, idsFrom(ids)] as const));
-}
-
-function lazy<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => {
-    made ??= { value: make() };
-    return made.value;
-  };
 }
