@@ -136,7 +136,7 @@ type RuleFile =
 async function readRules(file: string): Promise<RuleFile> {
   const text = await readText(file);
   if (/^\s*\{/.test(text)) {
-    const { parseNftJson } = await import('../parse/nft-json.ts');
+    const { parseNftJson } = await import('../parse/nft/json.ts');
     return { kind: 'nft', tables: accept(parseNftJson(text, file)) };
   }
   if (/^\s*table (ip|ip6|inet|arp|bridge|netdev) /.test(text))

@@ -7,7 +7,7 @@ import { parseBridgeFdb, parseBridgeLink, parseIpNeigh } from './ip-neigh.ts';
 import { parseIpRoute } from './ip-route.ts';
 import { parseIpRule } from './ip-rule.ts';
 import { parseIpset } from './ipset.ts';
-import { parseNftJson } from './nft-json.ts';
+import { parseNftJson } from './nft/json.ts';
 import { parseProbes } from './probes.ts';
 import { parseProcNet } from './proc-net.ts';
 import { parseResolvConf } from './resolv-conf.ts';

@@ -9,7 +9,7 @@ import { parseIpset } from './ipset.ts';
 import { parseIptablesSave, printRuleset } from './iptables-save.ts';
 import { buildCluster } from './kubernetes/cluster.ts';
 import { parseList } from './kubernetes/list.ts';
-import { parseNftJson } from './nft-json.ts';
+import { parseNftJson } from './nft/json.ts';
 import { parseProbes } from './probes.ts';
 import { parseProcNet } from './proc-net.ts';
 import { parseResolvConf } from './resolv-conf.ts';

@@ -12,7 +12,7 @@ import { parseIpRoute } from './ip-route.ts';
 import { parseIpRule } from './ip-rule.ts';
 import { parseIpset } from './ipset.ts';
 import { parseIptablesSave, printRuleset } from './iptables-save.ts';
-import { parseNftJson } from './nft-json.ts';
+import { parseNftJson } from './nft/json.ts';
 import { parseProcNet } from './proc-net.ts';
 import { parseResolvConf } from './resolv-conf.ts';
 import { formatPosition, type Parsed, type ParseNote, toKnown } from './result.ts';

@@ -12,7 +12,7 @@ import { parseIpRule } from './ip-rule.ts';
 import { parseIpset } from './ipset.ts';
 import { type IptablesOptions, parseIptablesSave, printRuleset } from './iptables-save.ts';
 import { buildCluster } from './kubernetes/cluster.ts';
-import { parseNftJson } from './nft-json.ts';
+import { parseNftJson } from './nft/json.ts';
 import { parseProbes } from './probes.ts';
 import { parseProcNet } from './proc-net.ts';
 import { parseResolvConf } from './resolv-conf.ts';

@@ -8,7 +8,7 @@ import { parseIpRule } from '../../src/parse/ip-rule.ts';
 import { parseIpset } from '../../src/parse/ipset.ts';
 import { parseIptablesSave } from '../../src/parse/iptables-save.ts';
 import { parseList } from '../../src/parse/kubernetes/list.ts';
-import { parseNftJson } from '../../src/parse/nft-json.ts';
+import { parseNftJson } from '../../src/parse/nft/json.ts';
 import { parseProcNet } from '../../src/parse/proc-net.ts';
 import { parseResolvConf } from '../../src/parse/resolv-conf.ts';
 import type { Parsed } from '../../src/parse/result.ts';

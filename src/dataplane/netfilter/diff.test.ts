@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ruleset } from '../../../test/support/snapshot.ts';
 import { known, unknown } from '../../model/known.ts';
 import { parseIpset } from '../../parse/ipset.ts';
-import { parseNftJson } from '../../parse/nft-json.ts';
+import { parseNftJson } from '../../parse/nft/json.ts';
 import { diffNetfilter } from './diff.ts';
 
 const filter = (rules: readonly string[], chains: readonly string[] = [], policy = 'ACCEPT'): string =>

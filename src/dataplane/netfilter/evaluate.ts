@@ -20,7 +20,7 @@ import {
 } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { runBase } from './interpret.ts';
-import { type NftBase, runNftBase } from './nft-interpret.ts';
+import { type NftBase, runNftBase } from './nft/interpret.ts';
 import { merge, outcome } from './outcomes.ts';
 import type { Base, Next, Run, State } from './state.ts';
 import { invalidStep, natStep } from './steps.ts';

@@ -4,7 +4,7 @@ import { known, unknown } from '../../../model/known.ts';
 import type { NetfilterFinding } from '../../../model/netfilter-report.ts';
 import { prefix } from '../../../net/prefix.ts';
 import { parseIpset } from '../../../parse/ipset.ts';
-import { parseNftJson } from '../../../parse/nft-json.ts';
+import { parseNftJson } from '../../../parse/nft/json.ts';
 import { lintNetfilter, type RecordedRules } from './lint.ts';
 
 const none: RecordedRules = {

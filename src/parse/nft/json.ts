@@ -1,10 +1,10 @@
 /** `nft -j list ruleset`: tables, chains, sets, maps and rules. */
-import type { NftBaseChain, NftChain, NftElement, NftRule, NftSet, NftTable } from '../model/nft.ts';
-import { asNumber, asString, asStrings, isObject, type JsonObject, parseJson } from './json.ts';
-import { readElements } from './nft-expression.ts';
-import { matchesOf, readStatements } from './nft-statement.ts';
-import { printRule } from './nft-text.ts';
-import { failed, type Parsed, type ParseNote, parsed } from './result.ts';
+import type { NftBaseChain, NftChain, NftElement, NftRule, NftSet, NftTable } from '../../model/nft.ts';
+import { asNumber, asString, asStrings, isObject, type JsonObject, parseJson } from '../json.ts';
+import { failed, type Parsed, type ParseNote, parsed } from '../result.ts';
+import { readElements } from './expression.ts';
+import { printRule } from './print.ts';
+import { matchesOf, readStatements } from './statement.ts';
 
 /** Standard priority names (nft(8)), for versions that print them. */
 const priorities: Readonly<Record<string, number>> = {

@@ -1,7 +1,7 @@
 /** Patterns on the right of a match and in sets: values, prefixes, ranges, device names; and looking keys up in sets. */
-import type { NftElement, NftExpr, NftSet } from '../../model/nft.ts';
-import { constantExpression, type NftType, type Scalar } from './nft-values.ts';
-import type { Truth } from './truth.ts';
+import type { NftElement, NftExpr, NftSet } from '../../../model/nft.ts';
+import type { Truth } from '../truth.ts';
+import { constantExpression, type NftType, type Scalar } from './values.ts';
 
 /** One part of an element, ready to compare. */
 type Pattern =

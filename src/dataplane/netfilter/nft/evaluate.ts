@@ -1,7 +1,8 @@
 /** nft's expressions on a packet, and its matches: true, false, in doubt, or true by chance. */
-import type { NftExpr, NftOp, NftSet, NftSetUse, NftStatement, NftTable } from '../../model/nft.ts';
-import { ctField, fibField, metaField, payloadField, rawField, type Subject } from './nft-fields.ts';
-import { type Lookup, lookup, matchesPattern, patternOf, textOf, typeOf } from './nft-patterns.ts';
+import type { NftExpr, NftOp, NftSet, NftSetUse, NftStatement, NftTable } from '../../../model/nft.ts';
+import { type MatchResult, negateIf, type Truth } from '../truth.ts';
+import { ctField, fibField, metaField, payloadField, rawField, type Subject } from './fields.ts';
+import { type Lookup, lookup, matchesPattern, patternOf, textOf, typeOf } from './patterns.ts';
 import {
   absent,
   arithmetic,
@@ -14,8 +15,7 @@ import {
   type Option,
   type Scalar,
   single,
-} from './nft-values.ts';
-import { type MatchResult, negateIf, type Truth } from './truth.ts';
+} from './values.ts';
 
 export interface Scope extends Subject {
   readonly table: NftTable;

@@ -2,7 +2,7 @@
  * The walk through the rules of one native base chain (nft_do_chain): statements run in order until one ends the rule or the
  * chain. What is in doubt or by chance splits the walk, as in interpret.ts; outcomes, connections and NAT are the same.
  */
-import type { HookName } from '../../model/netfilter.ts';
+import type { HookName } from '../../../model/netfilter.ts';
 import type {
   NftBaseChain,
   NftChain,
@@ -11,15 +11,12 @@ import type {
   NftStatement,
   NftTable,
   NftVerdict,
-} from '../../model/nft.ts';
-import { setMapping, untracked } from './conntrack.ts';
-import type { HookOutcome } from './context.ts';
-import { chooseMapping } from './nat.ts';
-import { evaluate, evaluateMatch, lookups, nameOf, type Scope } from './nft-evaluate.ts';
-import { type NatWay, natWays, rejectName } from './nft-targets.ts';
-import type { Option } from './nft-values.ts';
-import { joinDoubt, merge, outcome } from './outcomes.ts';
-import type { Next, Run, SiteFrame, State } from './state.ts';
+} from '../../../model/nft.ts';
+import { setMapping, untracked } from '../conntrack.ts';
+import type { HookOutcome } from '../context.ts';
+import { chooseMapping } from '../nat.ts';
+import { joinDoubt, merge, outcome } from '../outcomes.ts';
+import type { Next, Run, SiteFrame, State } from '../state.ts';
 import {
   acceptedStep,
   decisivePolicy,
@@ -27,7 +24,10 @@ import {
   markStep,
   policyDropStep,
   refusedStep,
-} from './steps.ts';
+} from '../steps.ts';
+import { evaluate, evaluateMatch, lookups, nameOf, type Scope } from './evaluate.ts';
+import { type NatWay, natWays, rejectName } from './targets.ts';
+import type { Option } from './values.ts';
 
 /** A native chain at a hook. */
 export interface NftBase {

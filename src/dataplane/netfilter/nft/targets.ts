@@ -1,11 +1,11 @@
 /** What nft's NAT and reject statements come to: the targets of iptables rules, each with its share. */
-import type { PortRange } from '../../model/netfilter.ts';
-import type { NftExpr, NftStatement } from '../../model/nft.ts';
-import type { Family } from '../../net/address.ts';
-import type { NatTarget } from './nat.ts';
-import { evaluate, evaluateMap, type Scope } from './nft-evaluate.ts';
-import { patternOf, textOf } from './nft-patterns.ts';
-import { addressType, type NftType, type Option, type Scalar } from './nft-values.ts';
+import type { PortRange } from '../../../model/netfilter.ts';
+import type { NftExpr, NftStatement } from '../../../model/nft.ts';
+import type { Family } from '../../../net/address.ts';
+import type { NatTarget } from '../nat.ts';
+import { evaluate, evaluateMap, type Scope } from './evaluate.ts';
+import { patternOf, textOf } from './patterns.ts';
+import { addressType, type NftType, type Option, type Scalar } from './values.ts';
 
 type NatStatement = Extract<NftStatement, { kind: 'nat' }>;
 

@@ -1,11 +1,11 @@
 /** What nft's expressions read from a packet, its connection and the routes: one function a source. */
-import type { NftExpr } from '../../model/nft.ts';
-import { type Address, isLoopback, isMulticast } from '../../net/address.ts';
-import { type Packet, protocolNumber } from '../../net/packet.ts';
-import { lookupRoute } from '../routing-lookup.ts';
-import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../routing-tables.ts';
-import type { Tracking } from './conntrack.ts';
-import type { HookContext } from './context.ts';
+import type { NftExpr } from '../../../model/nft.ts';
+import { type Address, isLoopback, isMulticast } from '../../../net/address.ts';
+import { type Packet, protocolNumber } from '../../../net/packet.ts';
+import { lookupRoute } from '../../routing-lookup.ts';
+import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../../routing-tables.ts';
+import type { Tracking } from '../conntrack.ts';
+import type { HookContext } from '../context.ts';
 import {
   addressType,
   addressTypes,
@@ -15,7 +15,7 @@ import {
   number,
   type Scalar,
   tcpFlagBits,
-} from './nft-values.ts';
+} from './values.ts';
 
 /** What a rule looks at; the packet and its tracking change from rule to rule. */
 export interface Subject {

@@ -1,7 +1,7 @@
 /** Values of nft expressions, and what the constants beside them mean: the same word is another number for each type. */
-import type { NftExpr } from '../../model/nft.ts';
-import { type Address, parseAddress } from '../../net/address.ts';
-import { protocolNumber } from '../../net/packet.ts';
+import type { NftExpr } from '../../../model/nft.ts';
+import { type Address, parseAddress } from '../../../net/address.ts';
+import { protocolNumber } from '../../../net/packet.ts';
 
 export type NftType =
   | 'ipv4'

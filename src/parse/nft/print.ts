@@ -1,5 +1,5 @@
 /** nft's JSON back in nft's own words, as `nft -a list ruleset` shows the rule. Parts without words stay JSON. */
-import { entryText, isObject, type JsonObject } from './json.ts';
+import { entryText, isObject, type JsonObject } from '../json.ts';
 
 /** `ip daddr @cluster-ips reject # handle 38`. */
 export function printRule(

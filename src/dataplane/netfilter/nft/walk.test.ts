@@ -1,11 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import type { HookName } from '../../model/netfilter.ts';
-import type { Netns } from '../../model/netns.ts';
-import { address, formatAddress } from '../../net/address.ts';
-import type { Packet } from '../../net/packet.ts';
-import { buildNetns } from '../../parse/netns.ts';
-import { emptyConnections } from './conntrack.ts';
-import { type HookContext, type HookOutcome, traverseHook } from './evaluate.ts';
+import type { HookName } from '../../../model/netfilter.ts';
+import type { Netns } from '../../../model/netns.ts';
+import { address, formatAddress } from '../../../net/address.ts';
+import type { Packet } from '../../../net/packet.ts';
+import { buildNetns } from '../../../parse/netns.ts';
+import { emptyConnections } from '../conntrack.ts';
+import { type HookContext, type HookOutcome, traverseHook } from '../evaluate.ts';
 
 const syn: Packet = {
   src: address('10.244.1.2'),

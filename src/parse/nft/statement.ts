@@ -1,8 +1,8 @@
 /** Statements of nft's JSON. Statements that only look or count are left out: the rule decides the same without them. */
-import type { Match } from '../model/netfilter.ts';
-import type { NftExpr, NftOp, NftStatement } from '../model/nft.ts';
-import { asString, entryText, isObject, type JsonObject } from './json.ts';
-import { readExpression, readSetUse, readVerdict } from './nft-expression.ts';
+import type { Match } from '../../model/netfilter.ts';
+import type { NftExpr, NftOp, NftStatement } from '../../model/nft.ts';
+import { asString, entryText, isObject, type JsonObject } from '../json.ts';
+import { readExpression, readSetUse, readVerdict } from './expression.ts';
 
 /** The statements of a rule up to the last one that has an effect. */
 export function readStatements(json: readonly unknown[]): readonly NftStatement[] {

@@ -1,6 +1,6 @@
 /** Expressions of nft's JSON (libnftables-json(5)): fields, constants, sets, maps, arithmetic. */
-import type { NftBinaryOp, NftElement, NftExpr, NftSetUse, NftVerdict } from '../model/nft.ts';
-import { asNumber, asString, asStrings, entryText, isObject, type JsonObject } from './json.ts';
+import type { NftBinaryOp, NftElement, NftExpr, NftSetUse, NftVerdict } from '../../model/nft.ts';
+import { asNumber, asString, asStrings, entryText, isObject, type JsonObject } from '../json.ts';
 
 /** Real expressions nest a few levels; only a damaged or hostile file goes deeper. */
 const maxDepth = 24;
