@@ -4,7 +4,8 @@
  */
 import type { Rule, Target } from '../../model/netfilter.ts';
 import { setMapping, untracked } from './conntrack.ts';
-import type { HookOutcome } from './context.ts';
+import type { HookContext, HookOutcome } from './context.ts';
+import { nextRules } from './dispatch.ts';
 import { evaluateRule } from './matches.ts';
 import { chooseMapping, type NatTarget } from './nat.ts';
 import { joinDoubt, merge, outcome } from './outcomes.ts';
@@ -37,18 +38,21 @@ export function runBase(run: Run, base: Base, state: State, next: Next): readonl
 
 function interpret(run: Run, base: Base, start: Position, next: Next): readonly HookOutcome[] {
   let { frame, index, state } = start;
+  const { context } = run;
+  let skip = skipFor(context, frame, state);
   for (;;) {
+    if (skip !== undefined) index = skip(index);
     const rule = frame.chain.rules[index];
     if (rule === undefined) {
       if (frame.parent === undefined) return applyPolicy(run, { base, frame }, state, next);
       ({ frame, index } = frame.parent);
+      skip = skipFor(context, frame, state);
       continue;
     }
     index++;
     // A target that only looks changes nothing, whether or not its rule matches.
     if (rule.target.kind === 'continue') continue;
     if (--run.budget.rules < 0) return giveUp(run, state, rule, 'more rules than the walk takes up');
-    const { context } = run;
     const result = evaluateRule(rule, { context, packet: state.packet, tracking: state.tracking });
     if (result === false) continue;
     const place: Place = { base, frame };
@@ -56,8 +60,13 @@ function interpret(run: Run, base: Base, start: Position, next: Next): readonly 
     const effect = apply(run, place, { frame, index, state }, rule, next);
     if (effect.kind === 'done') return effect.outcomes;
     ({ frame, index, state } = effect.position);
+    skip = skipFor(context, frame, state);
   }
 }
+
+/** The way past rules that cannot match. It holds as long as packet and chain stay the same. */
+const skipFor = ({ inDevice, outDevice }: HookContext, { chain }: Frame, { packet }: State) =>
+  nextRules(chain, { packet, inDevice, outDevice });
 
 function fork(
   run: Run,
