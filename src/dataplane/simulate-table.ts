@@ -1,7 +1,15 @@
 /** The connection table of a simulation: found by tuple, so that a packet costs the same whatever the number of connections. */
 import type { ConntrackEntry, Tuple } from '../model/netns.ts';
-import { type Packet, protocolNumber, type Transport } from '../net/packet.ts';
-import { type Connection, type Connections, invert, isIcmpError, tupleOf } from './netfilter/conntrack.ts';
+import type { Packet, Transport } from '../net/packet.ts';
+import {
+  type Connection,
+  type Connections,
+  defaultZone,
+  invert,
+  isIcmpError,
+  tupleOf,
+} from './netfilter/conntrack.ts';
+import { fromRecord } from './netfilter/recorded.ts';
 
 export interface ConnectionTable {
   /** What conntrack may find for the packet, and nothing else. */
@@ -14,20 +22,27 @@ export interface ConnectionTable {
 }
 
 export function connectionTable(netns: string, recorded: readonly ConntrackEntry[]): ConnectionTable {
-  const byTuple = new Map<string, Connection>();
+  /** Connections of different zones share tuples. */
+  const byTuple = new Map<string, readonly Connection[]>();
   const mistrusted = new Set<string>();
   const put = (connection: Connection): boolean => {
-    const keys = [
-      keyOf(connection.protocol, connection.original),
-      keyOf(connection.protocol, connection.reply),
-    ];
-    const original = keys[0] ?? '';
-    const clash = keys.some((key) => {
-      const other = byTuple.get(key);
-      return other !== undefined && keyOf(other.protocol, other.original) !== original;
-    });
+    const sides = (['original', 'reply'] as const).map((side) => ({
+      key: keyOf(connection.protocol, connection[side]),
+      zone: zoneOf(connection, side),
+    }));
+    const self = ownKey(connection);
+    const clash = sides.some(({ key, zone }) =>
+      (byTuple.get(key) ?? []).some((other) => {
+        if (other.dead || ownKey(other) === self) return false;
+        const side = keyOf(other.protocol, other.original) === key ? 'original' : 'reply';
+        return zoneOf(other, side) === zone;
+      }),
+    );
     if (clash) return false;
-    for (const key of keys) byTuple.set(key, connection);
+    for (const { key } of sides) {
+      const others = (byTuple.get(key) ?? []).filter((other) => ownKey(other) !== self);
+      byTuple.set(key, [...others, connection]);
+    }
     return true;
   };
   for (const entry of recorded) {
@@ -38,7 +53,7 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
     view: (packet) => {
       const key = lookupKey(packet);
       const found = key === undefined ? undefined : byTuple.get(key);
-      return { entries: found === undefined ? [] : [found] };
+      return { entries: found ?? [] };
     },
     keep: ({ entries }) => entries.map(put).every((stored) => stored),
     mistrust: (packet, connections) => {
@@ -56,6 +71,11 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
   };
 }
 
+const zoneOf = ({ zone = defaultZone }: Connection, side: 'original' | 'reply'): number => zone[side];
+
+const ownKey = (connection: Connection): string =>
+  `${keyOf(connection.protocol, connection.original)} ${zoneOf(connection, 'original')}`;
+
 const keyOf = (protocol: Transport, { src, dst, srcPort, dstPort }: Tuple): string =>
   `${protocol} ${src.family} ${src.value} ${srcPort} ${dst.value} ${dstPort}`;
 
@@ -64,32 +84,4 @@ function lookupKey(packet: Packet): string | undefined {
   if (!isIcmpError(packet)) return keyOf(packet.protocol, tupleOf(packet));
   const { quoted } = packet;
   return quoted === undefined ? undefined : keyOf(quoted.protocol, invert(quoted.protocol, tupleOf(quoted)));
-}
-
-const tcpStates: Readonly<Record<string, NonNullable<Connection['tcp']>>> = {
-  SYN_SENT: 'syn-sent',
-  SYN_SENT2: 'syn-sent',
-  SYN_RECV: 'syn-received',
-};
-
-function fromRecord(netns: string, entry: ConntrackEntry): Connection | undefined {
-  const protocol = (Object.keys(protocolNumber) as Transport[]).find((name) => name === entry.protocol);
-  if (protocol === undefined) return undefined;
-  const { original, reply, mark, flags, state } = entry;
-  const plain = invert(protocol, original);
-  return {
-    netns,
-    protocol,
-    original,
-    reply,
-    seenReply: !flags.includes('UNREPLIED'),
-    ...(protocol === 'tcp' ? { tcp: tcpStates[state ?? ''] ?? 'established' } : {}),
-    mark,
-    // A connection in the table has been through the nat table, or there was none.
-    natDone: { src: true, dst: true },
-    natChanged: {
-      src: plain.dst.value !== reply.dst.value || plain.dstPort !== reply.dstPort,
-      dst: plain.src.value !== reply.src.value || plain.srcPort !== reply.srcPort,
-    },
-  };
 }

@@ -182,6 +182,17 @@ export interface ConntrackEntry {
   /** ASSURED, UNREPLIED ... */
   readonly flags: readonly string[];
   readonly mark: number;
+  /** Ids of the zone as each direction sees it; absent is the default zone. */
+  readonly zone?: { readonly original: number; readonly reply: number };
+  /** Where accounting is on. */
+  readonly volume?: Readonly<
+    Record<'original' | 'reply', { readonly packets: number; readonly bytes: number }>
+  >;
+  readonly helper?: string;
+  /** Seconds until it is forgotten; `conntrack -L` leaves it out of offloaded entries. */
+  readonly expiresSeconds?: number;
+  /** Names or numbers of connlabels; absent where the dump does not show them. */
+  readonly labels?: readonly string[];
   readonly source: SourceRef;
 }
 

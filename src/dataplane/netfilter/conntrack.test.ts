@@ -48,7 +48,7 @@ describe('what opens a connection', () => {
 
   test('with tcp_loose off a stray ACK is INVALID', () => {
     const ack = packet({ protocol: 'tcp', flags: { ack: true } });
-    expect(track(emptyConnections(), 'n', ack, false).state).toBe('INVALID');
+    expect(track(emptyConnections(), 'n', ack, { tcpLoose: false }).state).toBe('INVALID');
   });
 });
 

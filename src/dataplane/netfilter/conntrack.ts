@@ -3,12 +3,26 @@
  * One table serves every namespace; a connection belongs to one.
  */
 import type { Tuple } from '../../model/netns.ts';
+import type { SourceRef } from '../../model/source.ts';
 import { type Address, sameAddress } from '../../net/address.ts';
 import type { Packet, Transport } from '../../net/packet.ts';
+import { advanceTcp, openTcp, type TcpTrack } from './tcp-tracking.ts';
 
 export type TrackState = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
 export type TrackDirection = 'original' | 'reply';
 export type Manip = 'src' | 'dst';
+
+/** The zone's id as each direction of a connection sees it (nf_ct_zone_id); 0 is the default zone. */
+export interface Zone {
+  readonly original: number;
+  readonly reply: number;
+}
+
+/** Packets and bytes of one direction (nf_conn_acct). */
+export interface Volume {
+  readonly packets: number;
+  readonly bytes: number;
+}
 
 export interface Connection {
   readonly netns: string;
@@ -18,8 +32,22 @@ export interface Connection {
   readonly reply: Tuple;
   /** IPS_SEEN_REPLY: a reply has left the namespace's hooks, so the next packet is ESTABLISHED. */
   readonly seenReply: boolean;
-  /** Only TCP has one; NONE of tcp_conntracks[] is not stored. */
-  readonly tcp?: 'syn-sent' | 'syn-received' | 'established';
+  /** Only TCP has one. */
+  readonly tcp?: TcpTrack;
+  /** Absent is the default zone in both directions. */
+  readonly zone?: Zone;
+  /** IPS_CONFIRMED: it is in the table. */
+  readonly confirmed?: true;
+  /** IPS_ASSURED. Of UDP it depends on the time between packets: `unknown`. */
+  readonly assured?: boolean | 'unknown';
+  /** Absent where a recorded entry does not tell. */
+  readonly volume?: Readonly<Record<TrackDirection, Volume>>;
+  /** The helper that a rule attached. */
+  readonly helper?: string;
+  /** The entry of a recorded table that it comes from. */
+  readonly source?: SourceRef;
+  /** Taken out of the table; it stands there so that nothing older is found in its place. */
+  readonly dead?: true;
   /** ct->mark. */
   readonly mark: number;
   /** IPS_*_NAT_DONE: the nat table has been asked and is not asked again. */
@@ -32,8 +60,15 @@ export interface Connection {
 export interface Tracking {
   readonly state: TrackState;
   readonly direction: TrackDirection;
-  /** Absent for INVALID and UNTRACKED. */
+  /** Absent for INVALID and UNTRACKED, and for a template. */
   readonly connection?: Connection;
+  /** What a CT rule in front of conntrack asks for (nf_conn template): a rule sees it as NEW, and no later CT rule counts. */
+  readonly template?: Template;
+}
+
+export interface Template {
+  readonly zone?: Zone;
+  readonly helper?: string;
 }
 
 /** The table, and what the packet under way carries with it: it is the same value that goes on with the packet. */
@@ -109,46 +144,92 @@ const sameTuple = (a: Tuple, b: Tuple): boolean =>
   sameAddress(a.src, b.src) &&
   sameAddress(a.dst, b.dst);
 
+export const defaultZone: Zone = { original: 0, reply: 0 };
+
+interface Found {
+  readonly connection: Connection;
+  readonly direction: TrackDirection;
+}
+
+/** The tuples of a table that was there before the walk, by protocol and tuple. */
+export type RecordedLookup = (protocol: Transport, tuple: Tuple) => readonly Connection[];
+
+/** What track() needs to know beside the packet. */
+export interface TrackOptions {
+  /** nf_conntrack_tcp_loose. */
+  readonly tcpLoose?: boolean;
+  readonly template?: Template;
+  readonly recorded?: RecordedLookup;
+}
+
+/** nf_ct_key_equal: the tuple in one of its directions, in a zone with the id that the packet's zone has for that direction. */
+function directionOf(
+  { original, reply, zone = defaultZone }: Connection,
+  tuple: Tuple,
+  wanted: Zone,
+): TrackDirection | undefined {
+  if (sameTuple(original, tuple) && zone.original === wanted.original) return 'original';
+  if (sameTuple(reply, tuple) && zone.reply === wanted.reply) return 'reply';
+  return undefined;
+}
+
 /** Looks a tuple up in both directions. */
 function lookupConnection(
   view: Connections,
   netns: string,
   protocol: Transport,
   tuple: Tuple,
-): { readonly connection: Connection; readonly direction: TrackDirection } | undefined {
+  { template, recorded }: TrackOptions,
+): Found | undefined {
+  const zone = template?.zone ?? defaultZone;
   // Newest first: a replaced connection stands at the end.
   for (let i = view.entries.length - 1; i >= 0; i--) {
     const connection = view.entries[i];
     if (connection === undefined || connection.netns !== netns || connection.protocol !== protocol) continue;
-    if (sameTuple(connection.original, tuple)) return { connection, direction: 'original' };
-    if (sameTuple(connection.reply, tuple)) return { connection, direction: 'reply' };
+    const direction = directionOf(connection, tuple, zone);
+    if (direction !== undefined) return connection.dead ? undefined : { connection, direction };
+  }
+  for (const connection of recorded?.(protocol, tuple) ?? []) {
+    const direction = directionOf(connection, tuple, zone);
+    if (direction !== undefined && !isReplaced(view, connection)) return { connection, direction };
   }
   return undefined;
 }
 
-/** nf_conntrack_in: what the conntrack hook of PREROUTING and OUTPUT makes of a packet. `tcpLoose` is nf_conntrack_tcp_loose. */
-export function track(view: Connections, netns: string, packet: Packet, tcpLoose = true): Tracking {
+/** An older entry whose other direction's tuple the packet has: its newer self does not have it any more. */
+const isReplaced = (view: Connections, old: Connection): boolean =>
+  view.entries.some((entry) => sameConnection(entry, old));
+
+const sameConnection = (a: Connection, b: Connection): boolean =>
+  a.netns === b.netns &&
+  a.protocol === b.protocol &&
+  (a.zone ?? defaultZone).original === (b.zone ?? defaultZone).original &&
+  sameTuple(a.original, b.original);
+
+/** nf_conntrack_in: what the conntrack hook of PREROUTING and OUTPUT makes of a packet. */
+export function track(
+  view: Connections,
+  netns: string,
+  packet: Packet,
+  options: TrackOptions = {},
+): Tracking {
   if (packet.protocol === 'icmpv6' && icmp6Untracked.has(packet.icmp?.type ?? -1)) return untracked;
-  if (isIcmpError(packet)) return trackIcmpError(view, netns, packet);
+  if (isIcmpError(packet)) return trackIcmpError(view, netns, packet, options);
   const tuple = tupleOf(packet);
-  const found = lookupConnection(view, netns, packet.protocol, tuple);
-  if (found === undefined) return openConnection(netns, packet, tuple, tcpLoose);
-  return advance(found.connection, found.direction, packet);
+  const found = lookupConnection(view, netns, packet.protocol, tuple, options);
+  if (found === undefined) return openConnection(netns, packet, tuple, options);
+  return advance(found, packet, () => openConnection(netns, packet, tuple, options));
 }
 
-function openConnection(netns: string, packet: Packet, original: Tuple, tcpLoose: boolean): Tracking {
+function openConnection(
+  netns: string,
+  packet: Packet,
+  original: Tuple,
+  { tcpLoose = true, template }: TrackOptions,
+): Tracking {
   if (isIcmp(packet.protocol) && !icmpReply[packet.protocol].has(packet.icmp?.type ?? -1)) return notTracked;
-  let tcp: Connection['tcp'];
-  if (packet.protocol === 'tcp') {
-    // tcp_conntracks[ORIGINAL][*][NONE]: SYN opens, ACK picks up (if loose), everything else is invalid.
-    const flags = packet.flags ?? {};
-    if (flags.rst) return notTracked;
-    if (flags.syn) {
-      if (flags.ack) return notTracked;
-      tcp = 'syn-sent';
-    } else if (flags.fin || !flags.ack || !tcpLoose) return notTracked;
-    else tcp = 'established';
-  }
+  const tcp = packet.protocol === 'tcp' ? openTcp(packet.flags ?? {}, tcpLoose) : undefined;
+  if (packet.protocol === 'tcp' && tcp === undefined) return notTracked;
   return {
     state: 'NEW',
     direction: 'original',
@@ -159,6 +240,11 @@ function openConnection(netns: string, packet: Packet, original: Tuple, tcpLoose
       reply: invert(packet.protocol, original),
       seenReply: false,
       ...(tcp === undefined ? {} : { tcp }),
+      ...template,
+      volume: {
+        original: { packets: 1, bytes: packet.lengthBytes },
+        reply: { packets: 0, bytes: 0 },
+      },
       mark: 0,
       natDone: { src: false, dst: false },
       natChanged: { src: false, dst: false },
@@ -166,29 +252,53 @@ function openConnection(netns: string, packet: Packet, original: Tuple, tcpLoose
   };
 }
 
-function advance(connection: Connection, direction: TrackDirection, packet: Packet): Tracking {
-  let next = connection;
-  if (packet.protocol === 'tcp') {
+function advance({ connection, direction }: Found, packet: Packet, reopen: () => Tracking): Tracking {
+  let next: Connection = counted(connection, direction, packet);
+  if (packet.protocol === 'tcp' && connection.tcp !== undefined) {
     const flags = packet.flags ?? {};
-    const plainAck = flags.ack === true && !flags.syn && !flags.rst && !flags.fin;
-    if (direction === 'reply' && flags.syn && flags.ack && connection.tcp === 'syn-sent')
-      next = { ...next, tcp: 'syn-received' };
-    else if (direction === 'original' && plainAck) {
-      // tcp_conntracks[ORIGINAL][ACK][SYN_SENT] is sIV: the SYN-ACK went another way.
-      if (connection.tcp === 'syn-sent') return notTracked;
-      if (connection.tcp === 'syn-received') next = { ...next, tcp: 'established' };
-    }
+    const verdict = advanceTcp(connection.tcp, direction, flags);
+    if (verdict.kind === 'invalid') return notTracked;
+    if (verdict.kind === 'reopen') return reopen();
+    // A reset before any answer ends the connection at once (nf_ct_kill_acct); this packet still has it.
+    if (flags.rst && !connection.seenReply) next = { ...next, dead: true };
+    // An ACK after the SYN-ACK, or the answer to a connection that was picked up.
+    const before = connection.tcp.state;
+    const open = before === 'syn-received' || before === 'established';
+    if (connection.seenReply && open && verdict.track.state === 'established')
+      next = { ...next, assured: true };
+    next = { ...next, tcp: verdict.track };
   }
-  if (direction === 'reply')
-    return { state: 'ESTABLISHED', direction, connection: { ...next, seenReply: true } };
+  if (direction === 'reply') {
+    const assured = assuredByReply(next);
+    return {
+      state: 'ESTABLISHED',
+      direction,
+      connection: { ...next, seenReply: true, ...(assured === undefined ? {} : { assured }) },
+    };
+  }
   return { state: connection.seenReply ? 'ESTABLISHED' : 'NEW', direction, connection: next };
 }
 
+/** UDP counts as a stream only some time after its first packet (nf_conntrack_udp_packet); ICMP is never assured. */
+function assuredByReply({ protocol, assured }: Connection): Connection['assured'] {
+  if (assured === true || protocol === 'tcp' || isIcmp(protocol)) return assured;
+  return 'unknown';
+}
+
+/** nf_ct_acct_add. */
+function counted(connection: Connection, direction: TrackDirection, packet: Packet): Connection {
+  const { volume } = connection;
+  if (volume === undefined) return connection;
+  const { packets, bytes } = volume[direction];
+  const more = { packets: packets + 1, bytes: bytes + packet.lengthBytes };
+  return { ...connection, volume: { ...volume, [direction]: more } };
+}
+
 /** An ICMP error is RELATED to the connection of the packet it quotes, and goes the other way (nf_conntrack_inet_error). */
-function trackIcmpError(view: Connections, netns: string, packet: Packet): Tracking {
+function trackIcmpError(view: Connections, netns: string, packet: Packet, options: TrackOptions): Tracking {
   if (packet.quoted === undefined) return notTracked;
   const inner = invert(packet.quoted.protocol, tupleOf(packet.quoted));
-  const found = lookupConnection(view, netns, packet.quoted.protocol, inner);
+  const found = lookupConnection(view, netns, packet.quoted.protocol, inner, options);
   if (found === undefined) return notTracked;
   const tuple = found.direction === 'original' ? found.connection.original : found.connection.reply;
   // The error must be addressed to the sender of the quoted packet.
@@ -200,21 +310,16 @@ function trackIcmpError(view: Connections, netns: string, packet: Packet): Track
 export function confirm(view: Connections, tracking: Tracking): Connections {
   const { connection } = tracking;
   if (connection === undefined || tracking.state === 'RELATED') return view;
-  const others = view.entries.filter(
-    (other) =>
-      other.netns !== connection.netns ||
-      other.protocol !== connection.protocol ||
-      !sameTuple(other.original, connection.original),
-  );
-  return { ...view, entries: [...others, connection] };
+  const others = view.entries.filter((other) => !sameConnection(other, connection));
+  return { ...view, entries: [...others, { ...connection, confirmed: true }] };
 }
 
 /** A connection that is in the table is one object for every packet: what a packet changed stays changed, even if it is dropped. */
 export function refresh(view: Connections, tracking: Tracking): Connections {
   const { connection } = tracking;
   if (connection === undefined || tracking.state === 'RELATED') return view;
-  const found = lookupConnection(view, connection.netns, connection.protocol, connection.original);
-  return found === undefined ? view : confirm(view, tracking);
+  const isKnown = view.entries.some((entry) => sameConnection(entry, connection));
+  return isKnown || connection.confirmed ? confirm(view, tracking) : view;
 }
 
 /**

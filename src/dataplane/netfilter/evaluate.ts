@@ -4,26 +4,16 @@
  */
 import { mapKnown } from '../../model/known.ts';
 import type { HookName, Ruleset, TableName } from '../../model/netfilter.ts';
-import type { Netns } from '../../model/netns.ts';
 import type { NftTable } from '../../model/nft.ts';
 import { type Family, sameAddress } from '../../net/address.ts';
-import type { Packet } from '../../net/packet.ts';
-import { sysctl } from '../routing-tables.ts';
-import {
-  type Connections,
-  confirm,
-  type Manip,
-  notTracked,
-  setMapping,
-  track,
-  translate,
-} from './conntrack.ts';
+import { confirm, type Manip, notTracked, setMapping, translate } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { runBase } from './interpret.ts';
 import { type NftBase, runNftBase } from './nft/interpret.ts';
 import { merge, outcome } from './outcomes.ts';
 import type { Base, Next, Run, State } from './state.ts';
-import { invalidStep, natStep } from './steps.ts';
+import { natStep } from './steps.ts';
+import { runTracking, startTracking } from './tracking.ts';
 
 export type { HookContext, HookOutcome } from './context.ts';
 
@@ -121,11 +111,6 @@ function initialTracking(context: HookContext): State['tracking'] {
   if (hook === 'output' || (hook === 'prerouting' && inDevice !== 'lo')) return notTracked;
   if (hook === 'prerouting') return carried ?? notTracked;
   return carried ?? startTracking(connections, netns, packet);
-}
-
-function startTracking(connections: Connections, netns: Netns, packet: Packet): State['tracking'] {
-  const loose = sysctl(netns, 'net.netfilter.nf_conntrack_tcp_loose') !== '0';
-  return track(connections, netns.id, packet, loose);
 }
 
 /** The built-in chains of a hook, legacy and nft alike: both are in force where both are loaded. */
@@ -238,7 +223,7 @@ function runStages(program: Program, index: number, state: State): readonly Hook
         hookOf(run) === 'output' && stage.entry.reroutes ? rerouting(state, next) : next,
       );
     case 'track':
-      return next(trackState(run.context, entries.length > 0, state));
+      return runTracking(run, entries.length > 0, state, next);
     case 'nat':
       return program.hasNat ? runNat(program, stage.manip, state, next) : next(state);
     case 'confirm':
@@ -253,14 +238,6 @@ const rerouting =
   (before: State, next: Next): Next =>
   (after) =>
     next(after.packet.mark === before.packet.mark ? after : { ...after, routeMark: after.packet.mark });
-
-function trackState(context: HookContext, hasRules: boolean, state: State): State {
-  const { tracking, connections, packet } = state;
-  if (tracking.connection !== undefined || tracking.state === 'UNTRACKED') return state;
-  const tracked = startTracking(connections, context.netns, packet);
-  if (tracked.state !== 'INVALID' || !hasRules) return { ...state, tracking: tracked };
-  return { ...state, tracking: tracked, steps: [...state.steps, invalidStep(packet)] };
-}
 
 /** nf_nat_inet_fn: the table is asked once for a connection and side; after that its mapping translates every packet. */
 function runNat(

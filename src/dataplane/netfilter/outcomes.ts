@@ -28,6 +28,7 @@ export function outcome(
     share: state.share,
     steps: state.steps,
     ...(state.decisive === undefined ? {} : { decisive: state.decisive }),
+    ...(state.path === undefined ? {} : { path: state.path }),
     ...(state.routeMark === undefined ? {} : { routeMark: state.routeMark }),
     ...more,
     unseenTables: known([]),
@@ -51,8 +52,7 @@ function keyOf(entry: HookOutcome): string {
           tupleKey(connection.reply),
           connection.mark,
           connection.seenReply,
-          connection.tcp,
-          JSON.stringify([connection.natDone, connection.natChanged]),
+          JSON.stringify([connection.natDone, connection.natChanged, connection.tcp, connection.zone]),
         ].join(' '),
   ].join('|');
 }
