@@ -106,6 +106,31 @@ export interface Step {
   readonly sources?: readonly SourceRef[];
 }
 
+/** A packet-filter rule that the packet matched, or the policy at the end of a base chain. */
+export interface RuleVisit {
+  readonly hook: 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
+  readonly backend: 'nft' | 'legacy' | 'nftables';
+  /** `filter`; of nftables with its family, `ip kube-proxy`. */
+  readonly table: string;
+  /** Base chain first, the chain of the rule last. */
+  readonly chains: readonly string[];
+  /** As the kernel's own trace has it, but for `reject`, which is a drop to it. NAT ends a chain as accept does. */
+  readonly verdict: 'accept' | 'drop' | 'reject' | 'return' | 'jump' | 'goto' | 'continue' | 'unknown';
+  /** The chain that jump and goto lead to. */
+  readonly to?: string;
+  /** The chain's policy, no rule. */
+  readonly policy?: boolean;
+  /** Of nftables. */
+  readonly handle?: number;
+  /** What the comment or the chain's name says, `Service shop/api:http`. */
+  readonly about?: string;
+  /** What it did to the packet, `mark 0x0 -> 0x4000`. */
+  readonly effect?: string;
+  /** The rule's counter when the dump was taken. */
+  readonly packets?: number;
+  readonly source: SourceRef;
+}
+
 /** The packet's stay in one network namespace. */
 export interface Hop {
   /** Namespace id: `node1`, or `node1/shop_web-1` for a pod. */
@@ -119,6 +144,8 @@ export interface Hop {
   readonly outDevice?: string;
   readonly packet: Packet;
   readonly steps: readonly Step[];
+  /** The rules that it matched here, where that was asked for. */
+  readonly rules?: readonly RuleVisit[];
 }
 
 /** Both directions of one variant of the flow (one Service backend, one packet size). */

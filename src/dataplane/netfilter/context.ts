@@ -3,7 +3,7 @@ import type { Known } from '../../model/known.ts';
 import type { HookName, Match, Rule } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
-import type { Step } from '../../model/verdict.ts';
+import type { RuleVisit, Step } from '../../model/verdict.ts';
 import type { Address } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
 import type { Connections, Tracking } from './conntrack.ts';
@@ -21,6 +21,8 @@ export interface HookContext {
   readonly physOut?: string | undefined;
   /** The value of the packet's last outcome, from whatever namespace; the connection it belongs to is found again. */
   readonly connections: Connections;
+  /** Keep the rules that the packet matches: `HookOutcome.path`. */
+  readonly record?: true;
   /** Of the route taken, for MASQUERADE at POSTROUTING; absent: the destination is on-link or the route is looked up. */
   readonly nextHop?: Address | undefined;
 }
@@ -29,6 +31,42 @@ export interface HookContext {
 export type RuleView = Pick<Rule, 'source' | 'comment' | 'counters'> & {
   readonly matches: readonly { readonly kind: Match['kind'] }[];
 };
+
+/** The place where something is decided, whichever tool made the rules. */
+export interface Site {
+  readonly base: {
+    readonly backend: Decisive['backend'];
+    readonly file: string;
+    readonly hook: HookName;
+    readonly table: { readonly name: string };
+    readonly chain: { readonly name: string; readonly source: SourceRef };
+  };
+  readonly frame: SiteFrame;
+}
+
+export interface SiteFrame {
+  readonly chain: { readonly name: string };
+  /** Base chain first, this chain last. */
+  readonly path: readonly string[];
+  /** The rule that led here, and the chain that it stands in. */
+  readonly via?: { readonly rule: RuleView; readonly frame: SiteFrame };
+  /** Named verdict maps that led here. */
+  readonly maps?: readonly string[];
+}
+
+/** A rule that matched, or the base chain's policy. A list that grows at its head: forks share what they have in common. */
+export interface Visit {
+  readonly site: Site;
+  /** Absent for the policy. */
+  readonly rule?: RuleView & { readonly handle?: number };
+  readonly verdict: RuleVisit['verdict'];
+  /** Of jump and goto. */
+  readonly to?: string;
+  /** The packet as it came to the rule. */
+  readonly packet: Packet;
+  readonly tracking: Tracking;
+  readonly before?: Visit;
+}
 
 export interface Decisive {
   /** `nftables` is a table that no iptables tool made. */
@@ -60,6 +98,8 @@ export interface HookOutcome {
   readonly steps: readonly Step[];
   /** What dropped or rejected the packet, or the last rule or policy that accepted it in a filter table. */
   readonly decisive?: Decisive;
+  /** With `record`: what matched, last first. */
+  readonly path?: Visit;
   /** For `reject`: `icmp-port-unreachable`, `tcp-reset` ... */
   readonly rejectWith?: string;
   /** For `unknown`: the rules that could not be decided. */

@@ -44,15 +44,12 @@ const shortChain = 12;
 
 const compiled = new WeakMap<Chain, Dispatch>();
 
-/** The rules of a chain that may match and would do something. */
+/** The rules of a chain that may match, those that only look among them: a walk may be asked for all that matched. */
 export function nextRules(chain: Chain, seen: Seen): NextRule | undefined {
   if (chain.rules.length <= shortChain) return undefined;
   let dispatch = compiled.get(chain);
   if (dispatch === undefined) {
-    // A target that only looks changes nothing, whether or not its rule matches.
-    dispatch = makeDispatch(chain.rules, (rule) =>
-      rule.target.kind === 'continue' ? undefined : conditionsOf(rule),
-    );
+    dispatch = makeDispatch(chain.rules, conditionsOf);
     compiled.set(chain, dispatch);
   }
   return dispatch(seen);

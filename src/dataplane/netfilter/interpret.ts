@@ -9,6 +9,7 @@ import { nextRules } from './dispatch.ts';
 import { evaluateRule } from './matches.ts';
 import { chooseMapping, type NatTarget } from './nat.ts';
 import { joinDoubt, merge, outcome } from './outcomes.ts';
+import { visited, visitedPolicy } from './path.ts';
 import type { Base, Frame, Next, Place, Run, State } from './state.ts';
 import {
   acceptedStep,
@@ -51,11 +52,15 @@ function interpret(run: Run, base: Base, start: Position, next: Next): readonly 
     }
     index++;
     // A target that only looks changes nothing, whether or not its rule matches.
-    if (rule.target.kind === 'continue') continue;
+    if (rule.target.kind === 'continue' && context.record === undefined) continue;
     if (--run.budget.rules < 0) return giveUp(run, state, rule, 'more rules than the walk takes up');
     const result = evaluateRule(rule, { context, packet: state.packet, tracking: state.tracking });
     if (result === false) continue;
     const place: Place = { base, frame };
+    if (rule.target.kind === 'continue') {
+      if (result === true) state = visited(run, place, state, rule, rule.target);
+      continue;
+    }
     if (result !== true) return fork(run, place, { frame, index, state }, rule, result, next);
     const effect = apply(run, place, { frame, index, state }, rule, next);
     if (effect.kind === 'done') return effect.outcomes;
@@ -103,10 +108,11 @@ function giveUp(run: Run, state: State, rule: Rule, why: string): readonly HookO
 
 function applyPolicy(run: Run, place: Place, state: State, next: Next): readonly HookOutcome[] {
   const { policy, name, source } = place.base.chain;
-  if (policy === 'ACCEPT') return next(state);
+  if (policy === 'ACCEPT') return next(visitedPolicy(run, place, state, 'accept'));
   const decisive = decisivePolicy(place);
   if (policy === 'DROP') {
-    const dropped = { ...state, decisive, steps: [...state.steps, policyDropStep(place)] };
+    const seen = visitedPolicy(run, place, state, 'drop');
+    const dropped = { ...seen, decisive, steps: [...state.steps, policyDropStep(place)] };
     return [outcome(dropped, 'drop', run.context.netns.id)];
   }
   const why = `the policy of ${name} was not recorded`;
@@ -114,9 +120,11 @@ function applyPolicy(run: Run, place: Place, state: State, next: Next): readonly
 }
 
 /** What a matching rule does. */
-function apply(run: Run, place: Place, position: Position, rule: Rule, next: Next): Effect {
+function apply(run: Run, place: Place, reached: Position, rule: Rule, next: Next): Effect {
   const { target } = rule;
-  const { state, frame } = position;
+  const { frame } = reached;
+  const state = visited(run, place, reached.state, rule, target);
+  const position: Position = { ...reached, state };
   const go = (changed: State): Effect => ({ kind: 'go', position: { ...position, state: changed } });
   switch (target.kind) {
     case 'continue':

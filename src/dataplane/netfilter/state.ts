@@ -1,10 +1,9 @@
 /** What changes while a packet goes through the chains of one hook. Values only: a fork shares everything up to it. */
 import type { Chain, HookName, Rule, Table } from '../../model/netfilter.ts';
-import type { SourceRef } from '../../model/source.ts';
 import type { Step } from '../../model/verdict.ts';
 import type { Packet } from '../../net/packet.ts';
 import type { Connections, Tracking } from './conntrack.ts';
-import type { Decisive, HookContext, HookOutcome, RuleView } from './context.ts';
+import type { Decisive, HookContext, HookOutcome, RuleView, Site, Visit } from './context.ts';
 
 export interface State {
   readonly packet: Packet;
@@ -15,6 +14,8 @@ export interface State {
   readonly decisive?: Decisive;
   /** At OUTPUT: the mark that the packet was routed again with. */
   readonly routeMark?: number;
+  /** What matched so far at this hook, where that is asked for. */
+  readonly path?: Visit;
   /** The rule whose NAT the nat stage is about to apply. */
   readonly natStep?: NatStep;
 }
@@ -22,28 +23,6 @@ export interface State {
 export interface NatStep {
   readonly at: Site;
   readonly rule: RuleView;
-}
-
-/** What steps show of the place where something was decided, whichever tool made the rules. */
-export interface Site {
-  readonly base: {
-    readonly backend: Decisive['backend'];
-    readonly file: string;
-    readonly hook: HookName;
-    readonly table: { readonly name: string };
-    readonly chain: { readonly name: string; readonly source: SourceRef };
-  };
-  readonly frame: SiteFrame;
-}
-
-export interface SiteFrame {
-  readonly chain: { readonly name: string };
-  /** Base chain first, this chain last. */
-  readonly path: readonly string[];
-  /** The rule that led here, and the chain that it stands in. */
-  readonly via?: { readonly rule: RuleView; readonly frame: SiteFrame };
-  /** Named verdict maps that led here. */
-  readonly maps?: readonly string[];
 }
 
 /** A built-in chain at the hook. */

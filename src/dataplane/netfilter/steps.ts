@@ -3,7 +3,7 @@ import { formatSource, type SourceRef } from '../../model/source.ts';
 import type { Reason, Step } from '../../model/verdict.ts';
 import { formatAddress } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
-import type { Decisive, RuleView } from './context.ts';
+import type { Decisive, RuleView, Site, SiteFrame } from './context.ts';
 import {
   type CommentSubject,
   decodeChain,
@@ -12,7 +12,7 @@ import {
   leadsToNoEndpoints,
   ownerOf,
 } from './owner.ts';
-import { type NatStep, type Site, type SiteFrame, tableOf } from './state.ts';
+import { type NatStep, tableOf } from './state.ts';
 
 export function decisiveRule(place: Site, rule: RuleView): Decisive {
   const { base, frame } = place;
@@ -37,7 +37,7 @@ const ruleText = (rule: RuleView): string =>
   rule.source.kind === 'file' ? rule.source.text.replace(/^\[[0-9:]+\] /, '') : formatSource(rule.source);
 
 /** What the rule is about: its own comment, else that of the rules that led to it, nearest first. */
-function subjectOf(site: Site, rule?: RuleView): CommentSubject | undefined {
+export function subjectOf(site: Site, rule?: RuleView): CommentSubject | undefined {
   const { frame } = site;
   const table = tableOf(site);
   const own = decodeComment(rule?.comment, frame.chain.name, table);

@@ -12,11 +12,13 @@ import type {
   NftTable,
   NftVerdict,
 } from '../../../model/nft.ts';
+import type { Packet } from '../../../net/packet.ts';
 import { setMapping, untracked } from '../conntrack.ts';
-import type { HookOutcome } from '../context.ts';
+import type { HookOutcome, SiteFrame, Visit } from '../context.ts';
 import { chooseMapping } from '../nat.ts';
 import { joinDoubt, merge, outcome } from '../outcomes.ts';
-import type { Next, Run, SiteFrame, State } from '../state.ts';
+import { visit, visitedPolicy } from '../path.ts';
+import type { Next, Run, State } from '../state.ts';
 import {
   acceptedStep,
   decisivePolicy,
@@ -52,6 +54,8 @@ interface Position {
   readonly index: number;
   readonly statement: number;
   readonly state: State;
+  /** The packet as it came to the rule, where what matched is recorded. */
+  readonly came?: Packet;
 }
 
 /** What the functions of one walk share. */
@@ -86,9 +90,10 @@ function interpret(walk: Walk, start: Position): readonly HookOutcome[] {
     }
     const current = rule.statements[statement];
     if (current === undefined) {
-      position = nextRule(position);
+      position = nextRule(seen(walk, { position, rule }, 'continue').position);
       continue;
     }
+    if (statement === 0 && walk.run.context.record) position = { ...position, came: state.packet };
     const here: Here = { position, rule };
     if (--walk.run.budget.rules < 0) return giveUp(walk, here, 'more rules than the walk takes up');
     const effect = runStatement(walk, here, current);
@@ -102,6 +107,15 @@ const nextRule = (position: Position): Position => ({
   index: position.index + 1,
   statement: 0,
 });
+/** The rule has matched. */
+function seen(walk: Walk, here: Here, verdict: Visit['verdict'], to?: string): Here {
+  const { position, rule } = here;
+  const { run, base } = walk;
+  const { state, frame, came } = position;
+  const matched = visit(run, { base, frame }, state, rule, verdict, to, came);
+  return matched === state ? here : { rule, position: { ...position, state: matched } };
+}
+
 const advance = (position: Position, state = position.state): Position => ({
   ...position,
   statement: position.statement + 1,
@@ -210,23 +224,25 @@ function byChance(
 }
 
 function applyPolicy({ run, base, next }: Walk, frame: Frame, state: State): readonly HookOutcome[] {
-  if (base.definition.policy !== 'drop') return next(state);
   const site = { base, frame };
-  const dropped = { ...state, decisive: decisivePolicy(site), steps: [...state.steps, policyDropStep(site)] };
+  if (base.definition.policy !== 'drop') return next(visitedPolicy(run, site, state, 'accept'));
+  const seen = visitedPolicy(run, site, state, 'drop');
+  const dropped = { ...seen, decisive: decisivePolicy(site), steps: [...state.steps, policyDropStep(site)] };
   return [outcome(dropped, 'drop', run.context.netns.id)];
 }
 
 function applyVerdict(walk: Walk, here: Here, verdict: NftVerdict, maps: readonly string[]): Effect {
   const { position, rule } = here;
-  const { frame, state } = position;
+  const { frame } = position;
   switch (verdict.kind) {
     case 'continue':
       return { go: advance(position) };
     case 'accept':
-      return { done: walk.next(accepted(walk, here)) };
+      return { done: walk.next(accepted(walk, seen(walk, here, 'accept'))) };
     case 'drop':
       return refuse(walk, here, 'drop', maps);
-    case 'return':
+    case 'return': {
+      const { state } = seen(walk, here, 'return').position;
       // From a base chain, also after goto, it leads to the policy: the index past the last rule.
       return frame.parent === undefined
         ? {
@@ -234,9 +250,11 @@ function applyVerdict(walk: Walk, here: Here, verdict: NftVerdict, maps: readonl
               ...position,
               frame: { chain: walk.base.chain, path: [walk.base.chain.name] },
               index: Number.MAX_SAFE_INTEGER,
+              state,
             },
           }
         : { go: { ...frame.parent, statement: 0, state } };
+    }
     case 'jump':
     case 'goto':
       return enter(walk, here, verdict, maps);
@@ -254,7 +272,7 @@ function enter(
   verdict: Extract<NftVerdict, { kind: 'jump' | 'goto' }>,
   maps: readonly string[],
 ): Effect {
-  const { frame, index, state } = here.position;
+  const { frame, index, state } = seen(walk, here, verdict.kind, verdict.chain).position;
   const chain = walk.base.nft.chains.get(verdict.chain);
   if (chain === undefined) return cannotApply(walk, here, `chain ${verdict.chain} was not recorded`);
   if (frame.path.length >= maxDepth)
@@ -316,12 +334,14 @@ function accepted({ base }: Walk, { position, rule }: Here): State {
 }
 
 function refuse(
-  { run, base }: Walk,
-  { position, rule }: Here,
+  walk: Walk,
+  here: Here,
   verdict: 'drop' | 'reject',
   maps: readonly string[],
   rejectWith?: string,
 ): Effect {
+  const { run, base } = walk;
+  const { position, rule } = seen(walk, here, verdict);
   const { state } = position;
   const frame: Frame = { ...position.frame, maps: [...(position.frame.maps ?? []), ...maps] };
   const site = { base, frame };
@@ -400,16 +420,17 @@ function applyNat(walk: Walk, here: Here, statement: Extract<NftStatement, { kin
 
 function translateTo(walk: Walk, here: Here, { share, target }: NatWay): Effect {
   const { rule, position } = here;
-  const state = { ...position.state, share: position.state.share * share };
-  const { connection } = state.tracking;
-  const at: Here = { rule, position: { ...position, state } };
-  const choice = chooseMapping(target, state.packet, walk.run.context);
+  const before = { ...position.state, share: position.state.share * share };
+  const { connection } = before.tracking;
+  const at: Here = { rule, position: { ...position, state: before } };
+  const choice = chooseMapping(target, before.packet, walk.run.context);
   if (choice.kind === 'doubt' || connection === undefined)
     return cannotApply(walk, at, choice.kind === 'doubt' ? choice.why : 'NAT without a connection');
   if (choice.kind === 'drop') {
     const effect = refuse(walk, at, 'drop', []);
     return 'go' in effect ? effect : { done: effect.done.map((one) => ({ ...one, unknownWhy: choice.why })) };
   }
+  const { state } = seen(walk, at, 'accept').position;
   const natStep = { at: { base: walk.base, frame: position.frame }, rule };
   const outcomes = choice.mappings.flatMap(({ manip, ...to }) => {
     const tracking = { ...state.tracking, connection: setMapping(connection, manip, to) };
