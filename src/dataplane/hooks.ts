@@ -15,6 +15,10 @@ export interface HookDevices {
   readonly physOut?: string;
   /** Gateway of the route taken, for MASQUERADE. */
   readonly nextHop?: Address;
+  /** Only what stands at these priorities: IPVS stands in the middle of a hook. */
+  readonly window?: { readonly from?: number; readonly to?: number };
+  /** The packet comes to OUTPUT with its connection. */
+  readonly keepsTracking?: true;
 }
 
 /** Every way the packet can come out of the hooks: a cursor where it was accepted, an end where it was lost. */
@@ -99,6 +103,7 @@ function refused(cursor: Cursor, hook: HookName, outcome: HookOutcome): Stage {
     // What it did to a connection that is in the table stays done.
     {
       ...addSteps(cursor, before),
+      packet: outcome.packet,
       share: cursor.share * outcome.share,
       connections: outcome.connections,
     },

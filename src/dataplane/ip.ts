@@ -1,7 +1,7 @@
 /** Layer 3 inside one namespace: sending, receiving, forwarding, delivering. The order of checks is the kernel's. */
 import type { Device, Netns } from '../model/netns.ts';
 import type { Step } from '../model/verdict.ts';
-import { type Address, formatAddress } from '../net/address.ts';
+import { type Address, formatAddress, isUnspecified } from '../net/address.ts';
 import { formatPrefix } from '../net/prefix.ts';
 import { addSteps, type Cursor, cannotTell, doubt, lose, pass, type Stage, wireBytes } from './cursor.ts';
 import { runHooks } from './hooks.ts';
@@ -25,7 +25,18 @@ type Found = Extract<RouteResult, { state: 'found' }>;
 
 /** ip_local_out(): a packet that starts here. */
 export const send = (world: World, cursor: Cursor): readonly Stage[] =>
-  ways(cursor, outputRoute(cursor)).flatMap((way) => sendBy(world, way.cursor, way.result));
+  sendRouted(world, cursor, outputRoute(cursor));
+
+/** The same where the route is chosen already. Without a source the packet takes the one that the route's next hop prefers. */
+export const sendRouted = (world: World, cursor: Cursor, result: RouteResult): readonly Stage[] =>
+  ways(cursor, result).flatMap((way) =>
+    sendBy(world, isUnspecified(way.cursor.packet.src) ? withSource(way) : way.cursor, way.result),
+  );
+
+function withSource({ cursor, result }: { readonly cursor: Cursor; readonly result: RouteResult }): Cursor {
+  const [hop] = result.state === 'found' ? result.alternatives : [];
+  return hop?.source === undefined ? cursor : { ...cursor, packet: { ...cursor.packet, src: hop.source } };
+}
 
 function sendBy(world: World, cursor: Cursor, way: RouteResult): readonly Stage[] {
   const routed = findRoute(cursor, way);

@@ -1,7 +1,7 @@
 /** What a namespace tells the sender of a packet that it does not take: an ICMP error, a reset, or nothing. */
 import type { KernelAnswer } from '../model/simulated.ts';
 import type { Step } from '../model/verdict.ts';
-import { isLoopback, isMulticast, isUnspecified } from '../net/address.ts';
+import { isMulticast, isUnspecified } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
 import { isIcmpError } from './netfilter/conntrack.ts';
 
@@ -67,11 +67,15 @@ function rejectAnswer(packet: Packet, how: string): KernelAnswer | undefined {
   return icmp(packet, 3, rejects4[how] ?? 3);
 }
 
-/** icmp_send() and icmpv6_send() answer no error, and nobody that is not one host. */
+/** NR_ICMP_TYPES: of types that it does not know icmp_send() cannot tell whether they are errors. */
+const mostIcmpType = 18;
+
+/** icmp_send() and icmp6_send() answer no error, and nobody that is not one host. */
 function icmp(packet: Packet, type: number, code: number, mtuBytes?: number): KernelAnswer | undefined {
   const { src, dst } = packet;
   if (isIcmpError(packet) || isMulticast(src) || isUnspecified(src)) return undefined;
-  if (isMulticast(dst) && type !== 2) return undefined;
-  if (src.family === 6 && isLoopback(src)) return undefined;
+  if (packet.protocol === 'icmp' && (packet.icmp?.type ?? 0) > mostIcmpType) return undefined;
+  // Only "packet too big" of IPv6 answers multicast.
+  if (isMulticast(dst) && (src.family === 4 || type !== 2)) return undefined;
   return { kind: 'icmp', type, code, ...(mtuBytes === undefined ? {} : { mtuBytes }) };
 }

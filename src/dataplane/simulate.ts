@@ -12,8 +12,11 @@ import type { Step } from '../model/verdict.ts';
 import type { Packet } from '../net/packet.ts';
 import { type Cursor, doubt, type Stage } from './cursor.ts';
 import { giveTo } from './frames.ts';
+import { sendRouted } from './ip.ts';
+import { attach, type Connections } from './netfilter/conntrack.ts';
 import { runUntil } from './run.ts';
 import { answerTo } from './simulate-answer.ts';
+import { departure } from './simulate-answer-packet.ts';
 import { type ConnectionTable, connectionTable } from './simulate-table.ts';
 import { World } from './world.ts';
 
@@ -67,49 +70,114 @@ function aloneIn(netns: Netns): Snapshot {
 
 type Last = Extract<Stage, { at: 'transmit' | 'deliver' | 'bridge-on' | 'end' }>;
 
+/** The namespace as one packet finds it. */
+interface Room {
+  readonly world: World;
+  readonly netns: Netns;
+  readonly table: ConnectionTable;
+}
+
+const runOut = ({ world, netns }: Room, first: Stage) =>
+  runUntil(
+    world,
+    first,
+    (stage): stage is Last =>
+      stage.at === 'deliver' ||
+      stage.at === 'bridge-on' ||
+      (stage.at === 'transmit' && world.device(netns, stage.device)?.kind !== 'loopback'),
+  );
+
 function simulate(world: World, netns: Netns, table: ConnectionTable, arriving: Arriving): Simulated {
   const { iif, packet } = arriving;
-  const isOut = (stage: Stage): stage is Last =>
-    stage.at === 'deliver' ||
-    stage.at === 'bridge-on' ||
-    (stage.at === 'transmit' && world.device(netns, stage.device)?.kind !== 'loopback');
-  const last = runUntil(world, entry(world, netns, table, arriving), isOut);
-  const ends = distinct(last.map((stage) => ({ ...endOf(world, stage, iif), cursor: stage.cursor })));
+  const room: Room = { world, netns, table };
+  const last = runOut(room, entry(world, netns, table, arriving));
+  const answer: Answering = (cursor, step) => answerEndOf(room, cursor, step, iif);
+  const ends = distinct(last.map((stage) => endOf(world, stage, answer)));
   const [only] = ends;
   if (only === undefined) throw new TypeError('a packet has an end');
   if (ends.length > 1) {
-    const views = ends.map(({ cursor }) => cursor.connections);
-    table.mistrust(packet, views);
+    table.mistrust(
+      packet,
+      ends.flatMap(({ left }) => left),
+    );
     return byChance(packet, ends);
   }
-  const { cursor, ...end } = only;
-  if (end.verdict === 'unknown') table.mistrust(packet, [cursor.connections]);
-  else if (!table.keep(cursor.connections))
+  const { left, share: _, ...end } = only;
+  if (end.verdict === 'unknown' || end.answerEnd?.verdict === 'unknown') table.mistrust(packet, left);
+  else if (!left.every((connections) => table.keep(connections)))
     return { ...end, verdict: 'unknown', reason: takenTuple, alternatives: [end] };
   return end;
+}
+
+/** The answer's end, and the connections after it. */
+type Answering = (
+  cursor: Cursor,
+  step: Step,
+) => (Pick<Simulated, 'answer' | 'answerEnd'> & { readonly left: readonly Connections[] }) | undefined;
+
+function answerEndOf(room: Room, cursor: Cursor, step: Step, iif: string | undefined): ReturnType<Answering> {
+  const { world, netns, table } = room;
+  const { packet, inDevice, connections } = cursor;
+  const answer = answerTo(packet, step, iif !== undefined);
+  if (answer === undefined) return undefined;
+  if (answer.kind === 'error') return { answer, left: [] };
+  const hook = step.facts?.hook;
+  const refused = {
+    netns,
+    packet,
+    ...(inDevice === undefined ? {} : { inDevice }),
+    ...(hook === undefined ? {} : { hook }),
+  };
+  const leaving = departure(refused, answer);
+  if (leaving.kind === 'silent') {
+    const answerEnd: Simulated = { verdict: 'drop', packet, reason: leaving.why, steps: [] };
+    return { answer, answerEnd, left: [] };
+  }
+  const { inDevice: _, fragmentBytes: __, routeMark: ___, ...rest } = cursor;
+  const attached = attach(connections, netns.id);
+  const start: Cursor = {
+    ...rest,
+    packet: leaving.packet,
+    connections: { ...attached, entries: [...attached.entries, ...table.view(leaving.packet).entries] },
+    steps: [],
+    hops: [],
+  };
+  const last = sendRouted(world, start, leaving.result).flatMap((stage) => runOut(room, stage));
+  const ends = distinct(last.map((stage) => endOf(world, stage, () => undefined)));
+  const [only] = ends;
+  if (only === undefined) throw new TypeError('an answer has an end');
+  const left = ends.flatMap((end) => end.left);
+  if (ends.length > 1) return { answer, answerEnd: byChance(leaving.packet, ends), left };
+  const { left: ____, share: _____, ...end } = only;
+  // An answer that is refused is not answered itself.
+  return { answer, answerEnd: end, left };
 }
 
 const takenTuple =
   'another connection already has the translated addresses and ports: the kernel picks a free port at random';
 
-type WithCursor = Simulated & { readonly cursor: Cursor };
+/** An end of one way that the packet can go, with its share of the packets and the connections that it leaves behind. */
+type Way = Simulated & { readonly share: number; readonly left: readonly Connections[] };
 
 /** Ends that nothing outside can tell apart are one: two gateways behind one device. */
-function distinct(ends: readonly WithCursor[]): readonly WithCursor[] {
+function distinct(ends: readonly Way[]): readonly Way[] {
   if (ends.length < 2) return ends;
-  const byLook = new Map<string, WithCursor>();
+  const byLook = new Map<string, Way>();
   for (const end of ends) {
-    const { src, dst, srcPort, dstPort, mark } = end.packet;
-    const key = [end.verdict, end.oif, src.value, srcPort, dst.value, dstPort, mark].join(' ');
+    const key = `${lookOf(end)} ${end.answerEnd === undefined ? '' : lookOf(end.answerEnd)}`;
     const same = byLook.get(key);
-    const share = (same?.cursor.share ?? 0) + end.cursor.share;
-    byLook.set(key, { ...(same ?? end), cursor: { ...(same ?? end).cursor, share } });
+    byLook.set(key, { ...(same ?? end), share: (same?.share ?? 0) + end.share });
   }
   return [...byLook.values()];
 }
 
-function byChance(packet: Packet, ends: readonly WithCursor[]): Simulated {
-  const alternatives = ends.map(({ cursor, ...end }) => ({ ...end, share: cursor.share }));
+function lookOf({ verdict, oif, packet }: Simulated): string {
+  const { src, dst, srcPort, dstPort, mark } = packet;
+  return [verdict, oif, src.value, srcPort, dst.value, dstPort, mark].join(' ');
+}
+
+function byChance(packet: Packet, ends: readonly Way[]): Simulated {
+  const alternatives = ends.map(({ left: _, ...end }): Simulated => end);
   const [first] = alternatives;
   return {
     verdict: 'unknown',
@@ -177,7 +245,7 @@ function noteGaps(cursor: Cursor, table: ConnectionTable): Cursor {
   return doubt(known, 'filter', `rules of IPv${family} are not known: ${save} was not collected`);
 }
 
-function endOf(world: World, stage: Last, iif: string | undefined): Simulated {
+function endOf(world: World, stage: Last, answering: Answering): Way {
   switch (stage.at) {
     case 'deliver':
       return settled(stage.cursor, { verdict: 'deliver', reason: `for ${stage.cursor.netns.id} itself` });
@@ -187,13 +255,13 @@ function endOf(world: World, stage: Last, iif: string | undefined): Simulated {
     }
     case 'transmit': {
       const given = giveTo(world, stage.cursor, stage.device, stage.mtuBytes);
-      if ('at' in given) return given.at === 'end' ? ended(given.cursor, given.end, iif) : lostInside();
+      if ('at' in given) return given.at === 'end' ? ended(given.cursor, given.end, answering) : lostInside();
       const route = given.cursor.steps.findLast((step) => step.kind === 'route');
       const reason = route?.text ?? `leaves by ${stage.device}`;
       return settled(given.cursor, { verdict: 'forward', oif: stage.device, reason });
     }
     case 'end':
-      return ended(stage.cursor, stage.end, iif);
+      return ended(stage.cursor, stage.end, answering);
   }
 }
 
@@ -202,28 +270,34 @@ function lostInside(): never {
 }
 
 /** The packet got through, unless something on the way could not be told. */
-function settled(cursor: Cursor, end: Pick<Simulated, 'verdict' | 'oif' | 'reason'>): Simulated {
-  const { packet, steps, doubts } = cursor;
+function settled(cursor: Cursor, end: Pick<Simulated, 'verdict' | 'oif' | 'reason'>): Way {
+  const { packet, steps, doubts, share, connections } = cursor;
   const accepting = steps.findLast((step) => step.kind === 'filter' && step.action === 'pass');
   const done: Simulated = { ...end, ...ruleOf(accepting), packet, steps };
+  const left = { share, left: [connections] };
   const [first] = doubts;
-  if (first === undefined) return done;
-  return { ...done, verdict: 'unknown', reason: first.text, ...ruleOf(first), alternatives: [done] };
+  if (first === undefined) return { ...done, ...left };
+  return {
+    ...done,
+    ...left,
+    verdict: 'unknown',
+    reason: first.text,
+    ...ruleOf(first),
+    alternatives: [done],
+  };
 }
 
-function ended(
-  cursor: Cursor,
-  end: Extract<Stage, { at: 'end' }>['end'],
-  iif: string | undefined,
-): Simulated {
-  const { packet } = cursor;
+function ended(cursor: Cursor, end: Extract<Stage, { at: 'end' }>['end'], answering: Answering): Way {
+  const { packet, share, connections } = cursor;
   const steps = cursor.hops.flatMap((hop) => hop.steps);
   if (end.kind === 'delivered') return settled(cursor, { verdict: 'deliver', reason: 'delivered' });
-  const told = { packet, reason: end.step.text, ...ruleOf(end.step), steps };
-  if (end.kind === 'unknown') return { ...told, verdict: 'unknown' };
-  const answer = answerTo(packet, end.step, iif !== undefined);
+  const told = { packet, reason: end.step.text, ...ruleOf(end.step), steps, share };
+  if (end.kind === 'unknown') return { ...told, verdict: 'unknown', left: [connections] };
   // A loss that is certain stays certain, whatever was doubtful before it.
-  return answer === undefined ? { ...told, verdict: 'drop' } : { ...told, verdict: 'reject', answer };
+  const answered = answering(cursor, end.step);
+  if (answered === undefined) return { ...told, verdict: 'drop', left: [connections] };
+  const { left, ...answer } = answered;
+  return { ...told, verdict: 'reject', ...answer, left: [connections, ...left] };
 }
 
 function ruleOf(step: Step | undefined): { rule?: string } {

@@ -13,6 +13,11 @@ export interface Simulated {
   readonly rule?: string;
   /** What the sender is told. */
   readonly answer?: KernelAnswer;
+  /**
+   * What becomes of the answer's own packet: `forward` and `deliver` if the sender is told, `drop` if the namespace loses it.
+   * Absent where a call fails.
+   */
+  readonly answerEnd?: Simulated;
   /** Where chance or something unknown decides: what can happen. */
   readonly alternatives?: readonly Simulated[];
   /** Of an alternative: how often, 0..1. */

@@ -15,12 +15,14 @@ export interface SimulatedJson {
   readonly rule: string | null;
   /** What the sender is told: `{"icmpType":3,"icmpCode":4,"mtu":1400}`, `tcp-reset`, or `error` where a local call fails. */
   readonly answer?: 'tcp-reset' | 'error' | { icmpType: number; icmpCode: number; mtu?: number };
+  /** What becomes of the answer's own packet in the namespace. */
+  readonly answerVerdict?: SimulatedJson;
   readonly share?: number;
   readonly alternatives?: readonly SimulatedJson[];
 }
 
 export function simulatedJson(end: Simulated): SimulatedJson {
-  const { packet, answer, share, alternatives } = end;
+  const { packet, answer, answerEnd, share, alternatives } = end;
   return {
     verdict: end.verdict,
     oif: end.oif ?? null,
@@ -33,6 +35,7 @@ export function simulatedJson(end: Simulated): SimulatedJson {
     reason: end.reason,
     rule: end.rule ?? null,
     ...(answer === undefined ? {} : { answer: answerJson(answer) }),
+    ...(answerEnd === undefined ? {} : { answerVerdict: simulatedJson(answerEnd) }),
     ...(share === undefined ? {} : { share }),
     ...(alternatives === undefined ? {} : { alternatives: alternatives.map(simulatedJson) }),
   };

@@ -6,6 +6,7 @@ import type { Tuple } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
 import { type Address, sameAddress } from '../../net/address.ts';
 import type { Packet, Transport } from '../../net/packet.ts';
+import type { Balanced } from '../balanced.ts';
 import { advanceTcp, openTcp, type TcpTrack } from './tcp-tracking.ts';
 
 export type TrackState = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
@@ -74,7 +75,14 @@ export interface Template {
 /** The table, and what the packet under way carries with it: it is the same value that goes on with the packet. */
 export interface Connections {
   readonly entries: readonly Connection[];
-  readonly inFlight?: { readonly netns: string; readonly tracking: Tracking };
+  /** What IPVS or eBPF translated, beside conntrack. */
+  readonly balanced?: readonly Balanced[];
+  readonly inFlight?: {
+    readonly netns: string;
+    readonly tracking: Tracking;
+    /** The packet is the kernel's own answer and was given the connection of what it answers (nf_ct_attach). */
+    readonly attached?: true;
+  };
 }
 
 export const emptyConnections = (): Connections => ({ entries: [] });
@@ -309,17 +317,33 @@ function trackIcmpError(view: Connections, netns: string, packet: Packet, option
 /** __nf_conntrack_confirm at the end of INPUT and POSTROUTING: the connection enters, or replaces its older self in, the table. */
 export function confirm(view: Connections, tracking: Tracking): Connections {
   const { connection } = tracking;
-  if (connection === undefined || tracking.state === 'RELATED') return view;
+  return connection === undefined || tracking.state === 'RELATED' ? view : enter(view, connection);
+}
+
+function enter(view: Connections, connection: Connection): Connections {
   const others = view.entries.filter((other) => !sameConnection(other, connection));
   return { ...view, entries: [...others, { ...connection, confirmed: true }] };
+}
+
+/**
+ * nf_conntrack_attach: the kernel's own answer goes the other way of the connection of the packet that it is about, whether or
+ * not that is in the table.
+ */
+export function attach(view: Connections, netns: string): Connections {
+  const { inFlight, ...table } = view;
+  if (inFlight?.netns !== netns || inFlight.tracking.connection === undefined) return table;
+  const { connection, direction } = inFlight.tracking;
+  const back = direction === 'original' ? 'reply' : 'original';
+  const tracking: Tracking = { state: 'RELATED', direction: back, connection };
+  return { ...table, inFlight: { netns, tracking, attached: true } };
 }
 
 /** A connection that is in the table is one object for every packet: what a packet changed stays changed, even if it is dropped. */
 export function refresh(view: Connections, tracking: Tracking): Connections {
   const { connection } = tracking;
-  if (connection === undefined || tracking.state === 'RELATED') return view;
+  if (connection === undefined) return view;
   const isKnown = view.entries.some((entry) => sameConnection(entry, connection));
-  return isKnown || connection.confirmed ? confirm(view, tracking) : view;
+  return isKnown || connection.confirmed ? enter(view, connection) : view;
 }
 
 /**

@@ -62,11 +62,19 @@ function ownStages(hook: HookName): readonly (readonly [priority: number, stage:
 }
 
 /** By priority; among equals the one registered last runs first (nf_hook_entries_grow). */
-function stagesOf(hook: HookName, entries: readonly Entry[]): readonly Stage[] {
+function stagesOf(
+  hook: HookName,
+  entries: readonly Entry[],
+  window: HookContext['window'] = {},
+): readonly Stage[] {
   const chains = entries
     .filter(({ kind }) => kind === 'filter')
     .map((entry) => [entry.priority, { kind: 'chain', entry }] as const);
-  return [...ownStages(hook), ...chains].sort(([a], [b]) => a - b).map(([, stage]) => stage);
+  const { from = Number.NEGATIVE_INFINITY, to } = window;
+  return [...ownStages(hook), ...chains]
+    .filter(([priority]) => priority >= from && (to === undefined || priority < to))
+    .sort(([a], [b]) => a - b)
+    .map(([, stage]) => stage);
 }
 
 const inOrder = (a: Entry, b: Entry): number =>
@@ -96,7 +104,7 @@ export function traverseHook(context: HookContext): readonly HookOutcome[] {
     rulesets.some((one) => one.family === family && one.tables.some(({ name }) => name === 'nat')) ||
     native.some((table) => table.baseChains.some(({ type }) => type === 'nat'));
   const run: Run = { context, budget: newBudget() };
-  const outcomes = merge(runStages({ run, entries, hasNat, stages: stagesOf(hook, entries) }, 0, state));
+  const outcomes = merge(runStages({ run, entries, hasNat, stages: stagesOf(hook, entries, context.window) }, 0, state));
   const { rulesets: recorded } = netns;
   return outcomes.map((entry) => {
     if (recorded.state === 'known') return { ...entry, unseenTables };
@@ -108,6 +116,8 @@ export function traverseHook(context: HookContext): readonly HookOutcome[] {
 function initialTracking(context: HookContext): State['tracking'] {
   const { hook, inDevice, connections, netns, packet } = context;
   const carried = connections.inFlight?.netns === netns.id ? connections.inFlight.tracking : undefined;
+  if (hook === 'output' && connections.inFlight?.attached === true) return carried ?? notTracked;
+  if (hook === 'output' && context.keepsTracking === true) return carried ?? notTracked;
   if (hook === 'output' || (hook === 'prerouting' && inDevice !== 'lo')) return notTracked;
   if (hook === 'prerouting') return carried ?? notTracked;
   return carried ?? startTracking(connections, netns, packet);
@@ -249,8 +259,10 @@ function runNat(
   const { connection } = state.tracking;
   if (connection === undefined) return next(state);
   const { hook } = program.run.context;
-  if (state.tracking.state !== 'NEW' || connection.natDone[manip])
-    return next(translated(state, manip, hook));
+  // Of what is RELATED only errors have their mapping settled: a reset for a new connection asks the table like that itself.
+  const isOpen =
+    state.tracking.state === 'NEW' || (state.tracking.state === 'RELATED' && !isIcmpError(state.packet));
+  if (!isOpen || connection.natDone[manip]) return next(translated(state, manip, hook));
   const chains = program.entries.filter(({ kind }) => kind === 'nat');
   const ask = (index: number, asked: State): readonly HookOutcome[] => {
     const current = asked.tracking.connection;
