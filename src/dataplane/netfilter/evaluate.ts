@@ -104,7 +104,9 @@ export function traverseHook(context: HookContext): readonly HookOutcome[] {
     rulesets.some((one) => one.family === family && one.tables.some(({ name }) => name === 'nat')) ||
     native.some((table) => table.baseChains.some(({ type }) => type === 'nat'));
   const run: Run = { context, budget: newBudget() };
-  const outcomes = merge(runStages({ run, entries, hasNat, stages: stagesOf(hook, entries, context.window) }, 0, state));
+  const outcomes = merge(
+    runStages({ run, entries, hasNat, stages: stagesOf(hook, entries, context.window) }, 0, state),
+  );
   const { rulesets: recorded } = netns;
   return outcomes.map((entry) => {
     if (recorded.state === 'known') return { ...entry, unseenTables };
