@@ -6,7 +6,7 @@ import { mapKnown } from '../../model/known.ts';
 import type { HookName, Ruleset, TableName } from '../../model/netfilter.ts';
 import type { NftTable } from '../../model/nft.ts';
 import { type Family, sameAddress } from '../../net/address.ts';
-import { confirm, type Manip, notTracked, setMapping, translate } from './conntrack.ts';
+import { confirm, isIcmpError, type Manip, notTracked, setMapping, translate } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { runBase } from './interpret.ts';
 import { type NftBase, runNftBase } from './nft/interpret.ts';
