@@ -27,6 +27,10 @@ export class World {
   readonly #owners = new Map<string, Owner[]>();
   readonly #services = new Map<string, Service>();
   readonly #routed = new Map<4 | 6, boolean>();
+  /** The far ends of cables by the netns whose devices they lead from, and by the index pair of the near end. */
+  readonly #farEnds = new Map<string, ReadonlyMap<string, Port>>();
+  readonly #stations = new Map<string, readonly Port[]>();
+  #nodes: readonly Netns[] | undefined;
 
   constructor(snapshot: Snapshot) {
     this.snapshot = snapshot;
@@ -82,6 +86,13 @@ export class World {
     return this.#services.get(formatAddress(a));
   }
 
+  /** True if some Service has this node port. */
+  isNodePort(port: number, protocol: string): boolean {
+    return orElse(this.snapshot.cluster.services, []).some((service) =>
+      service.ports.some((one) => one.nodePort === port && one.protocol === protocol.toUpperCase()),
+    );
+  }
+
   /** The node whose pod CIDR or devices hold the address: the place a route to it should lead to. */
   nodeFor(a: Address): string | undefined {
     const owner = this.owners(a)[0];
@@ -98,8 +109,9 @@ export class World {
     return owners.length === 1 ? owners[0]?.name : undefined;
   }
 
-  nodeNamespaces(): Netns[] {
-    return [...this.snapshot.netns.values()].filter((netns) => netns.pod === undefined);
+  nodeNamespaces(): readonly Netns[] {
+    this.#nodes ??= [...this.snapshot.netns.values()].filter((netns) => netns.pod === undefined);
+    return this.#nodes;
   }
 
   /**
@@ -133,20 +145,26 @@ export class World {
   peer(port: Port): Port | undefined {
     const { netns, device } = port;
     if (device.kind !== 'veth' || device.peerIndex === undefined) return undefined;
+    let farEnds = this.#farEnds.get(netns.id);
+    if (farEnds === undefined) {
+      farEnds = this.#findFarEnds(netns);
+      this.#farEnds.set(netns.id, farEnds);
+    }
+    return farEnds.get(`${device.index} ${device.peerIndex}`);
+  }
+
+  #findFarEnds(netns: Netns): ReadonlyMap<string, Port> {
+    const found = new Map<string, Port>();
     for (const other of this.#pairCandidates(netns)) {
-      for (const candidate of this.devices(other).values()) {
-        if (
-          candidate.kind === 'veth' &&
-          candidate.index === device.peerIndex &&
-          candidate.peerIndex === device.index &&
-          // Indexes repeat between namespaces: two NICs of different nodes may match by chance, a pod and its node not.
-          (other.pod === undefined) !== (netns.pod === undefined)
-        ) {
-          return { netns: other, device: candidate };
-        }
+      // Indexes repeat between namespaces: two NICs of different nodes may match by chance, a pod and its node not.
+      if ((other.pod === undefined) === (netns.pod === undefined)) continue;
+      for (const device of this.devices(other).values()) {
+        if (device.kind !== 'veth' || device.peerIndex === undefined) continue;
+        const nearEnd = `${device.peerIndex} ${device.index}`;
+        if (!found.has(nearEnd)) found.set(nearEnd, { netns: other, device });
       }
     }
-    return undefined;
+    return found;
   }
 
   #pairCandidates(netns: Netns): Netns[] {
@@ -169,8 +187,11 @@ export class World {
   }
 
   /** Every node's NIC on the underlay except the given namespace's own: assumed to share one network. */
-  underlayStations(except: Netns): Port[] {
+  underlayStations(except: Netns): readonly Port[] {
+    const known = this.#stations.get(except.id);
+    if (known !== undefined) return known;
     const stations: Port[] = [];
+    this.#stations.set(except.id, stations);
     for (const netns of this.nodeNamespaces()) {
       if (netns.id === except.id) continue;
       for (const device of this.devices(netns).values()) {
