@@ -2,15 +2,14 @@
 import { backendsOf, servicePort } from '../model/services.ts';
 import { objectRef } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
-import { formatAddress } from '../net/address.ts';
+import { formatAddress, sameAddress } from '../net/address.ts';
 import type { Cursor, StepDetail } from './cursor.ts';
 import type { World } from './world.ts';
 
+type Astray = readonly [reason: Reason, text: string, detail: StepDetail];
+
 /** A packet that is still addressed to a Service after PREROUTING: no rule translated it, so it will go astray. */
-export function untranslatedService(
-  world: World,
-  cursor: Cursor,
-): readonly [reason: Reason, text: string, detail: StepDetail] | undefined {
+export function untranslatedService(world: World, cursor: Cursor): Astray | undefined {
   const { packet, netns } = cursor;
   if (netns.pod !== undefined) return undefined;
   const service = world.service(packet.dst);
@@ -35,4 +34,12 @@ export function untranslatedService(
     `${netns.id} does not translate ${formatAddress(packet.dst)}:${packet.dstPort} (Service ${name})`,
     { facts: { service: name, node: netns.node }, sources },
   ];
+}
+
+/** A packet for a Service's address on kube-ipvs0 that no virtual server takes: the node itself would answer for the Service. */
+export function noVirtualServer(world: World, cursor: Cursor): Astray | undefined {
+  const { packet, netns } = cursor;
+  const device = world.device(netns, 'kube-ipvs0');
+  if (device?.addresses.some((own) => sameAddress(own.address, packet.dst)) !== true) return undefined;
+  return untranslatedService(world, cursor);
 }

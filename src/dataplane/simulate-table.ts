@@ -25,6 +25,7 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
   /** Connections of different zones share tuples. */
   const byTuple = new Map<string, readonly Connection[]>();
   const mistrusted = new Set<string>();
+  let balanced: Connections['balanced'] & {} = [];
   const put = (connection: Connection): boolean => {
     const sides = (['original', 'reply'] as const).map((side) => ({
       key: keyOf(connection.protocol, connection[side]),
@@ -53,9 +54,12 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
     view: (packet) => {
       const key = lookupKey(packet);
       const found = key === undefined ? undefined : byTuple.get(key);
-      return { entries: found ?? [] };
+      return { entries: found ?? [], balanced };
     },
-    keep: ({ entries }) => entries.map(put).every((stored) => stored),
+    keep: (connections) => {
+      balanced = connections.balanced ?? balanced;
+      return connections.entries.map(put).every((stored) => stored);
+    },
     mistrust: (packet, connections) => {
       const key = lookupKey(packet);
       if (key !== undefined) mistrusted.add(key);

@@ -99,7 +99,7 @@ function branchGaps(branch: Branch): Gap[] {
       what,
       where: source === undefined ? `nodes/${hop.netns}` : formatSource(source),
       why: step.text,
-      todo: todoFor(what),
+      todo: step.facts?.todo ?? todoFor(what),
     };
   });
 }
