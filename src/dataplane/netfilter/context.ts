@@ -23,6 +23,10 @@ export interface HookContext {
   readonly connections: Connections;
   /** Keep the rules that the packet matches: `HookOutcome.path`. */
   readonly record?: true;
+  /** Only what stands at these priorities runs, `from` included, `to` not: IPVS takes packets in the middle of a hook. */
+  readonly window?: { readonly from?: number; readonly to?: number } | undefined;
+  /** At OUTPUT: the packet has a connection already, as what IPVS sends on does. */
+  readonly keepsTracking?: true | undefined;
   /** Of the route taken, for MASQUERADE at POSTROUTING; absent: the destination is on-link or the route is looked up. */
   readonly nextHop?: Address | undefined;
 }
