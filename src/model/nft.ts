@@ -6,13 +6,15 @@ import type { Match } from './netfilter.ts';
 import type { SourceRef } from './source.ts';
 
 export interface NftTable {
-  /** `ip`, `ip6`, `inet`; `bridge`, `netdev` and `arp` are kept by name only: their rules are not evaluated. */
+  /** `ip`, `ip6`, `inet`, `bridge`, `netdev` or `arp`. */
   readonly family: string;
   readonly name: string;
   /** Tables and chains made later have larger handles. */
   readonly handle: number;
   /** Path inside the snapshot. */
   readonly file: string;
+  /** Its base chains are not in force. */
+  readonly dormant?: true;
   /** In the order of the file; also those of `chains` that are attached to a hook. */
   readonly baseChains: readonly NftBaseChain[];
   readonly chains: ReadonlyMap<string, NftChain>;
@@ -32,6 +34,8 @@ export interface NftBaseChain {
   readonly handle: number;
   /** Of ingress and egress hooks: the devices that they are bound to. */
   readonly devices: readonly string[];
+  /** The listing does not tell `devices`. */
+  readonly devicesUnknown?: boolean;
 }
 
 export interface NftChain {
@@ -42,7 +46,10 @@ export interface NftChain {
 
 export interface NftRule {
   readonly handle: number;
+  /** Up to the last one that has an effect. */
   readonly statements: readonly NftStatement[];
+  /** The conditions behind them: they tell whether the whole rule matched, which decides nothing. */
+  readonly trailing?: readonly NftStatement[];
   readonly comment?: string;
   readonly counters?: { readonly packets: number; readonly bytes: number };
   /** What the rule looks at, in the words of iptables rules: tells narrow rules from general ones. */

@@ -10,7 +10,7 @@ import { type Fate, type Simulated, simulate } from './netfilter-simulate.ts';
 import { inNetns, makeNetns, type Random, run } from './netfilter-support.ts';
 import { decode, encode, type Sequence, type Wire } from './netfilter-wire.ts';
 
-const injector = fileURLToPath(new URL('netfilter-inject.py', import.meta.url));
+export const injector = fileURLToPath(new URL('netfilter-inject.py', import.meta.url));
 const flowsPerWorld = 60;
 
 /** Two TUN devices, a network behind each, and forwarding between them. */
@@ -34,7 +34,7 @@ export async function setUp(name: string): Promise<void> {
   await run(inNetns(name, ['sysctl', '-qw', ...settings.map((setting) => `net.ipv4.${setting}`)]));
 }
 
-interface Injection {
+export interface Injection {
   readonly via: string;
   readonly packet: Packet;
   readonly sequence: Sequence;
@@ -101,7 +101,7 @@ function answerTo(random: Random, sent: Packet): Packet {
 }
 
 /** A flow: the first packet, an answer to what left, and the next packet of the sender. */
-function randomFlow(random: Random, netns: Netns, flow: number): readonly Injection[] {
+export function randomFlow(random: Random, netns: Netns, flow: number): readonly Injection[] {
   const via = random.pick(['tin', 'tin', 'tout', 'out']);
   const first = firstPacket(random, flow, via);
   const one = simulate(netns, emptyConnections(), via, first);

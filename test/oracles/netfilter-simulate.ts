@@ -1,8 +1,10 @@
 /** One packet through one namespace with our engine: hooks and routing in the kernel's order, nothing else of the walk. */
 import type { Connections } from '../../src/dataplane/netfilter/conntrack.ts';
 import { type HookContext, type HookOutcome, traverseHook } from '../../src/dataplane/netfilter/evaluate.ts';
+import { visitsOf } from '../../src/dataplane/netfilter/path.ts';
 import { isLocal, lookupRoute, reversePathCheck } from '../../src/dataplane/routing.ts';
 import type { Netns } from '../../src/model/netns.ts';
+import type { RuleVisit } from '../../src/model/verdict.ts';
 import { sameAddress } from '../../src/net/address.ts';
 import type { Packet } from '../../src/net/packet.ts';
 
@@ -17,33 +19,37 @@ export interface Simulated {
   readonly connections: Connections;
   /** Steps of all hooks, for the message of a disagreement. */
   readonly trail: readonly string[];
+  /** Every rule that matched, in order. */
+  readonly visits: readonly RuleVisit[];
 }
 
 interface Passing {
   readonly packet: Packet;
   readonly connections: Connections;
   readonly trail: readonly string[];
+  readonly visits: readonly RuleVisit[];
 }
 
 type Devices = Pick<HookContext, 'inDevice' | 'outDevice' | 'nextHop'>;
 
 /** `via` is the device that it arrives by, or `out` for a packet of the namespace itself. */
 export function simulate(netns: Netns, connections: Connections, via: string, packet: Packet): Simulated {
-  const start: Passing = { packet, connections, trail: [] };
+  const start: Passing = { packet, connections, trail: [], visits: [] };
   return via === 'out' ? sendOut(netns, start) : arrive(netns, start, via);
 }
 
 function hook(netns: Netns, at: HookContext['hook'], from: Passing, devices: Devices): Passing | Simulated {
   const { packet, connections, trail } = from;
-  const outcomes = traverseHook({ netns, hook: at, packet, connections, ...devices });
+  const outcomes = traverseHook({ netns, hook: at, packet, connections, record: true, ...devices });
   const outcome = outcomes[0] as HookOutcome;
   const steps = [...trail, `${at}: ${outcome.verdict}`, ...outcome.steps.map((step) => `  ${step.text}`)];
-  const ended = (fate: Fate): Simulated => ({ fate, connections: outcome.connections, trail: steps });
+  const visits = [...from.visits, ...visitsOf(outcome.path, outcome.packet)];
+  const ended = (fate: Fate): Simulated => ({ fate, connections: outcome.connections, trail: steps, visits });
   if (outcomes.length !== 1 || outcome.verdict === 'unknown')
     throw new Error(`not decided: ${outcome.unknownWhy} ${steps.join('\n')}`);
   if (outcome.verdict === 'drop') return ended({ kind: 'lost', why: `dropped at ${at}` });
   if (outcome.verdict === 'reject') return ended({ kind: 'rejected', how: outcome.rejectWith ?? '' });
-  return { packet: outcome.packet, connections: outcome.connections, trail: steps };
+  return { packet: outcome.packet, connections: outcome.connections, trail: steps, visits };
 }
 
 function arrive(netns: Netns, from: Passing, device: string): Simulated {
@@ -80,7 +86,7 @@ function sendOut(netns: Netns, from: Passing): Simulated {
   const left = leave(netns, sent, { outDevice });
   if (left.fate.kind !== 'forwarded' || outDevice !== 'lo') return left;
   // Around by the loopback device: the packet keeps its connection.
-  const around = { packet: left.fate.packet, connections: left.connections, trail: left.trail };
+  const around = { ...left, packet: left.fate.packet };
   return arrive(netns, around, 'lo');
 }
 

@@ -3,12 +3,19 @@ import type { Match } from '../../model/netfilter.ts';
 import type { NftExpr, NftOp, NftStatement } from '../../model/nft.ts';
 import { asString, entryText, isObject, type JsonObject } from '../json.ts';
 import { readExpression, readSetUse, readVerdict } from './expression.ts';
+import { notUnderstood, statementOfText } from './text-statement.ts';
 
 /** The statements of a rule up to the last one that has an effect. */
 export function readStatements(json: readonly unknown[]): readonly NftStatement[] {
   const statements = json.flatMap((entry) => readStatement(entry) ?? []);
   const last = statements.findLastIndex(hasEffect);
   return statements.slice(0, last + 1);
+}
+
+/** The conditions behind that statement: whether the whole rule matched is asked only where a path is recorded. */
+export function readTrailing(json: readonly unknown[]): readonly NftStatement[] {
+  const statements = json.flatMap((entry) => readStatement(entry) ?? []);
+  return statements.slice(statements.findLastIndex(hasEffect) + 1);
 }
 
 /** A condition at the end of a rule decides nothing: kube-router limits and logs that way. */
@@ -38,6 +45,7 @@ const rates: ReadonlySet<string> = new Set(['limit', 'quota', 'ct count', 'connl
 
 /** Undefined for statements without effect. */
 function readStatement(json: unknown): NftStatement | undefined {
+  if (typeof json === 'string') return readStatement(statementOfText(json));
   if (!isObject(json)) return unknownStatement(json, 'not a statement');
   const [name, value] = Object.entries(json)[0] ?? [''];
   const verdict = readVerdict(json);
@@ -69,6 +77,8 @@ function readStatement(json: unknown): NftStatement | undefined {
       return readSetUpdate(value, json);
     case 'xt':
       return readXt(value, json);
+    case notUnderstood:
+      return { kind: 'unknown', text: asString(value) ?? '', why: 'it is not understood' };
     default:
       return unknownStatement(json, `the statement "${name}" is not understood`);
   }

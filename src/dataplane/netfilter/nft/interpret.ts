@@ -90,7 +90,7 @@ function interpret(walk: Walk, start: Position): readonly HookOutcome[] {
     }
     const current = rule.statements[statement];
     if (current === undefined) {
-      position = nextRule(seen(walk, { position, rule }, 'continue').position);
+      position = nextRule(matchesWhole(walk, { position, rule }).position);
       continue;
     }
     if (statement === 0 && walk.run.context.record) position = { ...position, came: state.packet };
@@ -107,6 +107,16 @@ const nextRule = (position: Position): Position => ({
   index: position.index + 1,
   statement: 0,
 });
+/** A rule that has come to its end without a verdict: counted by the kernel if its last conditions hold too. */
+function matchesWhole(walk: Walk, here: Here): Here {
+  if (walk.run.context.record === undefined) return here;
+  const scope = scopeOf(walk, here.position.state);
+  const holds = (here.rule.trailing ?? []).every(
+    (statement) => statement.kind === 'match' && evaluateMatch(statement, scope) === true,
+  );
+  return holds ? seen(walk, here, 'continue') : here;
+}
+
 /** The rule has matched. */
 function seen(walk: Walk, here: Here, verdict: Visit['verdict'], to?: string): Here {
   const { position, rule } = here;
