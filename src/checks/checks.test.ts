@@ -59,7 +59,7 @@ const rulesText =
   () => ({ rulesets: known(texts.map((text) => ruleset(text))) });
 const objects = healthyObjects();
 const nodes = objects.nodes ?? [];
-const vxlan = { vni: 1, port: 8472, learning: false, df: 'unset' };
+const vxlan = { kind: 'vxlan', vni: 1, port: 8472, learning: false, df: 'unset', external: false } as const;
 const without = <T extends { readonly name: string }>(list: readonly T[] | undefined, name: string) =>
   (list ?? []).filter((item) => item.name !== name);
 const onApi = (...list: PartialRule[]) =>
@@ -101,13 +101,13 @@ const broken: readonly [title: string, causes: readonly string[], subject: strin
     'VNI differs',
     ['overlay/parameters-differ'],
     'node3/flannel.1',
-    { netns: { node3: editDevice('flannel.1', { vxlan: { ...vxlan, vni: 7 } }) } },
+    { netns: { node3: editDevice('flannel.1', { tunnel: { ...vxlan, vni: 7 } }) } },
   ],
   [
     'tunnel port differs',
     ['overlay/parameters-differ'],
     'node3/flannel.1',
-    { netns: { node3: editDevice('flannel.1', { vxlan: { ...vxlan, port: 8473 } }) } },
+    { netns: { node3: editDevice('flannel.1', { tunnel: { ...vxlan, port: 8473 } }) } },
   ],
   [
     'VTEP MAC changed',

@@ -16,7 +16,7 @@ export const fdb = defineCheck({
   run: (context) => {
     const all = vteps(context);
     return all.flatMap((from) => {
-      if (from.device.vxlan?.learning === true || from.device.vxlan?.remote !== undefined) return [];
+      if (from.vxlan.learning || from.vxlan.remote !== undefined) return [];
       const entries = context.need(from.view.netns.fdb);
       if (entries === undefined) return [];
       const own = entries.filter((entry) => entry.device === from.device.name && entry.remote !== undefined);

@@ -13,8 +13,8 @@ import {
 import { dropsFragmentationNeeded } from './packets.ts';
 import { localPod } from './paths.ts';
 
-/** Outer Ethernet, IP, UDP and VXLAN headers: what the tunnel adds to an inner IP packet (IPv4 underlay). */
-const overheadBytes = { vxlan: 50, geneve: 50, ipip: 20, wireguard: 60 } as const;
+/** What the tunnel adds to an inner IP packet (IPv4 underlay): all outer headers, and of VXLAN and Geneve the inner Ethernet header. */
+const overheadBytes = { vxlan: 50, geneve: 50, ipip: 20, wireguard: 60, gre: 24 } as const;
 
 interface Sizes {
   readonly view: NodeView;

@@ -74,7 +74,7 @@ function checkTunnels(context: CheckContext): Omit<Finding, 'check'>[] {
     return all.flatMap((to) => {
       if (to === from) return [];
       const entries = neighboursOf(from, to);
-      if (entries.length === 0 && from.device.up && to.device.up && from.device.vxlan?.learning === false)
+      if (entries.length === 0 && from.device.up && to.device.up && !from.vxlan.learning)
         return absent(from, to);
       const bad = entries.find(failed);
       if (bad === undefined || entries.some((entry) => !failed(entry))) return [];

@@ -1,7 +1,7 @@
 /** Every node needs the tunnel device that the others use, up, and with the same parameters. */
 import type { Tunnel } from '../cni/cni.ts';
 import type { Finding } from '../model/finding.ts';
-import type { Device, Vxlan } from '../model/netns.ts';
+import type { Device } from '../model/netns.ts';
 import {
   type CheckContext,
   declared,
@@ -78,7 +78,11 @@ const down = (view: NodeView, device: Device): Omit<Finding, 'check'> => ({
   evidence: [observed(`${device.name} lacks the UP flag`, device.source)],
 });
 
-const formatVxlan = ({ vni, port }: Vxlan): string => `VNI ${vni} UDP ${port}`;
+/** What both sides must agree on; undefined for tunnels without such numbers, and where another program sets them. */
+const formatParameters = ({ tunnel }: Device): string | undefined =>
+  (tunnel?.kind === 'vxlan' || tunnel?.kind === 'geneve') && !tunnel.external
+    ? `VNI ${tunnel.vni} UDP ${tunnel.port}`
+    : undefined;
 
 /** Devices that differ from what most nodes have; without a majority, from what the pod network's configuration says. */
 function differing(
@@ -88,8 +92,8 @@ function differing(
 ): Omit<Finding, 'check'>[] {
   const groups = new Map<string, Present[]>();
   for (const entry of present) {
-    if (entry.device.vxlan === undefined) continue;
-    const key = formatVxlan(entry.device.vxlan);
+    const key = formatParameters(entry.device);
+    if (key === undefined) continue;
     groups.set(key, [...(groups.get(key) ?? []), entry]);
   }
   if (groups.size < 2) return [];

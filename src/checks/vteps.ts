@@ -1,6 +1,7 @@
 /** The tunnel endpoints (VTEPs) of a VXLAN pod network, and what each node believes about the others. */
 import { orElse } from '../model/known.ts';
 import type { Device, Neighbour } from '../model/netns.ts';
+import { type Vxlan, vxlanOf } from '../model/tunnel.ts';
 import { type Address, sameAddress } from '../net/address.ts';
 import { contains } from '../net/prefix.ts';
 import { type CheckContext, type NodeView, sharesCidr } from './check.ts';
@@ -8,6 +9,7 @@ import { type CheckContext, type NodeView, sharesCidr } from './check.ts';
 export interface Vtep {
   readonly view: NodeView;
   readonly device: Device;
+  readonly vxlan: Vxlan;
   readonly mac: string;
 }
 
@@ -22,7 +24,8 @@ export function vteps(context: CheckContext): Vtep[] {
   return own.flatMap((view) => {
     if (context.need(view.netns.devices) === undefined) return [];
     const device = context.world.device(view.netns, name);
-    return device?.mac === undefined || device.vxlan === undefined ? [] : [{ view, device, mac: device.mac }];
+    const vxlan = device === undefined ? undefined : vxlanOf(device);
+    return device?.mac === undefined || vxlan === undefined ? [] : [{ view, device, vxlan, mac: device.mac }];
   });
 }
 
@@ -41,7 +44,7 @@ function isVtepAddress({ view, device }: Vtep, address: Address): boolean {
 }
 
 /** Underlay addresses by which peers send to a VTEP. */
-export const endpointAddresses = ({ view, device }: Vtep): Address[] => [
-  ...(device.vxlan?.local === undefined ? [] : [device.vxlan.local]),
+export const endpointAddresses = ({ view, vxlan }: Vtep): Address[] => [
+  ...(vxlan.local === undefined ? [] : [vxlan.local]),
   ...view.node.internalAddresses,
 ];

@@ -1,10 +1,12 @@
 /** Calico: BGP routes, IPIP (tunl0) or VXLAN (vxlan.calico, VNI 4096, UDP 4789); blocks of its own IPAM, not spec.podCIDRs. */
 import type { Snapshot } from '../model/snapshot.ts';
+import { vxlanOf } from '../model/tunnel.ts';
 import { defineCni, type Tunnel } from './cni.ts';
 import { findAnnotation, findDaemonSet, findNodeDevice } from './look.ts';
 
 function tunnel(snapshot: Snapshot): Tunnel | undefined {
-  const vxlan = findNodeDevice(snapshot, (device) => device.name === 'vxlan.calico')?.device.vxlan;
+  const found = findNodeDevice(snapshot, (device) => device.name === 'vxlan.calico');
+  const vxlan = found === undefined ? undefined : vxlanOf(found.device);
   if (
     vxlan !== undefined ||
     findAnnotation(snapshot, 'projectcalico.org/IPv4VXLANTunnelAddr') !== undefined

@@ -22,7 +22,8 @@ const withDevices = (...extra: Device[]) =>
       ]),
     ),
   });
-const vxlan = (vni: number, port: number) => ({ vni, port, learning: false, df: 'unset' });
+const vxlan = (vni: number, port: number) =>
+  ({ kind: 'vxlan', vni, port, learning: false, df: 'unset', external: false }) as const;
 const tunl0 = device(9, 'tunl0', 'ipip', 1480, {
   addresses: orElse(makeSnapshot().netns.get('node1')?.devices ?? known([]), [])[1]?.addresses ?? [],
 });
@@ -32,7 +33,7 @@ it.each([
   [
     'calico',
     { kind: 'vxlan', device: 'vxlan.calico', port: 4789, vni: 4096 },
-    withDevices(device(9, 'vxlan.calico', 'vxlan', 1450, { vxlan: vxlan(4096, 4789) })),
+    withDevices(device(9, 'vxlan.calico', 'vxlan', 1450, { tunnel: vxlan(4096, 4789) })),
   ],
   ['calico', { kind: 'ipip', device: 'tunl0' }, withDevices(device(8, 'cali0123', 'veth', 1480), tunl0)],
   ['cilium', undefined, withDevices(device(9, 'cilium_host', 'veth', 1500))],

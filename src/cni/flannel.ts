@@ -1,5 +1,6 @@
 /** flannel: vxlan (flannel.1, VNI 1, UDP 8472), host-gw (plain routes) or wireguard (UDP 51820). */
 import type { Snapshot } from '../model/snapshot.ts';
+import { vxlanOf } from '../model/tunnel.ts';
 import { parseMac } from '../net/mac.ts';
 import { defineCni, type Tunnel } from './cni.ts';
 import { configMapValue, findAnnotation, findDaemonSet, findNodeDevice, readJsonObject } from './look.ts';
@@ -11,12 +12,13 @@ function tunnel(snapshot: Snapshot): Tunnel | undefined {
   const type = findAnnotation(snapshot, annotation('backend-type'))?.value ?? backend?.Type;
   const device = findNodeDevice(
     snapshot,
-    (d) => d.name.startsWith('flannel.') && d.vxlan !== undefined,
+    (d) => d.name.startsWith('flannel.') && d.tunnel?.kind === 'vxlan',
   )?.device;
   if (type === 'wireguard') return { kind: 'wireguard', device: 'flannel-wg', port: 51_820 };
   if (type !== 'vxlan' && (type !== undefined || device === undefined)) return undefined;
   const data = readJsonObject(findAnnotation(snapshot, annotation('backend-data'))?.value);
-  const vni = numberOr(data?.VNI, numberOr(backend?.VNI, device?.vxlan?.vni ?? 1));
+  const own = device === undefined ? undefined : vxlanOf(device);
+  const vni = numberOr(data?.VNI, numberOr(backend?.VNI, own?.vni ?? 1));
   // The kernel's historic VXLAN port, which flannel keeps unless net-conf.json names another.
   return { kind: 'vxlan', device: `flannel.${vni}`, port: numberOr(backend?.Port, 8472), vni };
 }

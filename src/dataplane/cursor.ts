@@ -15,8 +15,9 @@ export interface TunnelContext {
   readonly fromNode: string;
   /** Node that should receive it: the one that owns the inner next hop. */
   readonly expectedNode?: string;
-  /** MAC the inner frame is addressed to, and where that came from. */
-  readonly dstMac: string;
+  /** MAC the inner frame is addressed to; absent where the tunnel carries IP packets. */
+  readonly dstMac?: string;
+  /** What led the packet here. */
   readonly sources: readonly SourceRef[];
   /** `fragmentBytes` of the packet inside. */
   readonly fragmentBytes?: number;

@@ -16,7 +16,7 @@ import {
   wireBytes,
 } from './cursor.ts';
 import { leavesCluster, resolveNeighbour } from './neighbours.ts';
-import { encapsulate } from './tunnel.ts';
+import { carriesFrames, carriesPackets, encapsulateFrame, encapsulatePacket } from './tunnel.ts';
 import { isNic, type World } from './world.ts';
 
 /** Resolves the next hop's MAC and hands the frame to the device. */
@@ -31,6 +31,7 @@ export function transmit(
   if ('at' in given) return [given];
   const { device } = given;
   if (device.kind === 'loopback') return [{ at: 'ip-in', cursor, device }];
+  if (carriesPackets(device)) return encapsulatePacket(world, given.cursor, device, nextHop);
   return resolveNeighbour(world, given.cursor, device, nextHop).map((found) =>
     'at' in found ? found : { at: 'frame-out', cursor: found.cursor, device, dstMac: found.mac },
   );
@@ -97,7 +98,7 @@ function mayFragment({ packet, inDevice }: Cursor): boolean {
 
 /** Puts a frame on a device. */
 export function frameOut(world: World, cursor: Cursor, device: Device, dstMac: string): readonly Stage[] {
-  if (device.kind === 'vxlan') return encapsulate(world, cursor, device, dstMac);
+  if (carriesFrames(device)) return encapsulateFrame(world, cursor, device, dstMac);
   if (device.kind === 'bridge') return [throughBridge(world, cursor, device, dstMac, undefined)];
   const peer = world.peer({ netns: cursor.netns, device });
   if (peer !== undefined) return [overCable(cursor, device, peer, dstMac)];

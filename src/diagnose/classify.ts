@@ -181,6 +181,13 @@ const special: Readonly<Partial<Record<Reason, (world: World, broken: Break) => 
 function deviceDown(_world: World, { step }: Break): CauseId {
   switch (step.facts?.deviceKind) {
     case 'vxlan':
+    case 'geneve':
+    case 'ipip':
+    case 'sit':
+    case 'ip6tnl':
+    case 'gre':
+    case 'gretap':
+    case 'wireguard':
       return 'overlay/device-down';
     case 'veth':
     case 'bridge':

@@ -5,6 +5,7 @@ import type { Known } from './known.ts';
 import type { IpSet, Ruleset } from './netfilter.ts';
 import type { NftTable } from './nft.ts';
 import type { SourceRef } from './source.ts';
+import type { Tunnel, WireGuardDevice } from './tunnel.ts';
 
 export interface Netns {
   /** `node1`, or `node1/shop_web-1` for a pod's namespace. */
@@ -21,6 +22,8 @@ export interface Netns {
   readonly neighbours: Known<readonly Neighbour[]>;
   readonly fdb: Known<readonly FdbEntry[]>;
   readonly bridgePorts: Known<readonly BridgePort[]>;
+  /** WireGuard devices with their peers. */
+  readonly wireguard: Known<readonly WireGuardDevice[]>;
   /** Every rule set recorded for the namespace: ip/ip6, nft and legacy backends. An empty save is a rule set without tables. */
   readonly rulesets: Known<readonly Ruleset[]>;
   /** Every nftables table, also those that iptables-nft made (their rules stand in `rulesets` too). */
@@ -50,10 +53,16 @@ export interface Device {
   readonly master?: string;
   /** ifindex of the other end (veth) or lower device, in `peerNetns` where that is another namespace. */
   readonly peerIndex?: number;
-  /** Name of the lower device in the same namespace, as `link` (vlan, vxlan underlay). */
+  /** Name of the lower device in the same namespace, as `link` (vlan, macvlan, vxlan underlay). */
   readonly lower?: string;
   readonly addresses: readonly DeviceAddress[];
-  readonly vxlan?: Vxlan;
+  /** What the device puts around packets, if it is a tunnel and that was recorded. */
+  readonly tunnel?: Tunnel;
+  readonly stacked?: Stacked;
+  /** Of a bridge: ports pass only the VLANs that they are members of. */
+  readonly vlanFiltering?: boolean;
+  /** Of a bond: the slave that sends, where its mode has one. */
+  readonly activeSlave?: string;
   readonly source: SourceRef;
 }
 
@@ -63,17 +72,13 @@ export interface DeviceAddress {
   readonly scope: string;
 }
 
-export interface Vxlan {
-  readonly vni: number;
-  readonly port: number;
-  readonly local?: Address;
-  readonly remote?: Address;
-  /** Underlay device name. */
-  readonly underlay?: string;
-  readonly learning: boolean;
-  /** Whether the outer header gets DF: `unset`, `set`, `inherit`. */
-  readonly df: string;
-}
+/** A device that shares another one's frames. */
+export type Stacked =
+  /** `bridge`, `private`, `vepa`, `passthru`, `source` */
+  | { readonly kind: 'macvlan'; readonly mode: string }
+  /** mode `l2`, `l3`, `l3s`; flag `bridge`, `private`, `vepa` */
+  | { readonly kind: 'ipvlan'; readonly mode: string; readonly flag: string }
+  | { readonly kind: 'vlan'; readonly id: number };
 
 export type RouteType =
   | 'unicast'

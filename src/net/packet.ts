@@ -1,7 +1,7 @@
 /** A packet as the walk and the rule engines see it: headers only, one level of encapsulation inside another. */
 import { type Address, formatAddress } from './address.ts';
 
-export type Transport = 'tcp' | 'udp' | 'sctp' | 'icmp' | 'icmpv6' | 'ipip';
+export type Transport = 'tcp' | 'udp' | 'sctp' | 'icmp' | 'icmpv6' | 'ipip' | 'ipv6' | 'gre';
 
 /** IP protocol numbers (IANA). */
 export const protocolNumber: Readonly<Record<Transport, number>> = {
@@ -9,6 +9,8 @@ export const protocolNumber: Readonly<Record<Transport, number>> = {
   ipip: 4,
   tcp: 6,
   udp: 17,
+  ipv6: 41,
+  gre: 47,
   icmpv6: 58,
   sctp: 132,
 };
@@ -38,11 +40,26 @@ export interface Packet {
   readonly tos?: number;
   /** skb->mark: lives inside one network namespace, lost on the wire (kept across veth only by explicit choice). */
   readonly mark: number;
+  /** A socket of the namespace took it at PREROUTING (TPROXY): the port that it is bound to. */
+  readonly proxied?: { readonly port: number };
   /** Of an ICMP error: the headers of the packet that it is about, as its sender saw them. */
   readonly quoted?: Packet;
   /** The encapsulated packet, if this one is a tunnel packet. */
-  readonly inner?: { readonly packet: Packet; readonly vni: number; readonly dstMac: string };
+  readonly inner?: Inner;
 }
+
+/** The payload of a tunnel packet: a frame, where there is a dstMac, or an IP packet. */
+export type Inner =
+  | {
+      readonly kind: 'vxlan' | 'geneve';
+      readonly packet: Packet;
+      readonly vni: number;
+      readonly dstMac: string;
+    }
+  | { readonly kind: 'ip'; readonly packet: Packet }
+  | { readonly kind: 'gre'; readonly packet: Packet; readonly key?: string; readonly dstMac?: string }
+  /** Public keys of the sender's device and of the peer that can open it. */
+  | { readonly kind: 'wireguard'; readonly packet: Packet; readonly from: string; readonly to: string };
 
 const withPort = (a: Address, port: number): string =>
   port === 0
@@ -54,6 +71,21 @@ const withPort = (a: Address, port: number): string =>
 /** `10.0.0.1:4000 -> 10.0.0.2:80 tcp`, with the encapsulated packet in parentheses. */
 export function formatPacket(packet: Packet): string {
   const icmp = packet.icmp ? ` type ${packet.icmp.type} code ${packet.icmp.code}` : '';
-  const inner = packet.inner ? ` (VNI ${packet.inner.vni}: ${formatPacket(packet.inner.packet)})` : '';
+  const inner = packet.inner ? ` (${innerName(packet.inner)}: ${formatPacket(packet.inner.packet)})` : '';
   return `${withPort(packet.src, packet.srcPort)} -> ${withPort(packet.dst, packet.dstPort)} ${packet.protocol}${icmp}${inner}`;
+}
+
+function innerName(inner: Inner): string {
+  switch (inner.kind) {
+    case 'vxlan':
+      return `VNI ${inner.vni}`;
+    case 'geneve':
+      return `Geneve VNI ${inner.vni}`;
+    case 'ip':
+      return 'IP in IP';
+    case 'gre':
+      return inner.key === undefined ? 'GRE' : `GRE key ${inner.key}`;
+    case 'wireguard':
+      return 'WireGuard';
+  }
 }

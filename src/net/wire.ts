@@ -1,6 +1,6 @@
 /** A packet's bytes, from its IP header on: headers with right checksums, data of zeros, tunnel packets with all that is inside. */
 import type { Address } from './address.ts';
-import { type Packet, protocolNumber } from './packet.ts';
+import { type Inner, type Packet, protocolNumber } from './packet.ts';
 
 export function packetBytes(packet: Packet): Buffer {
   const { src, lengthBytes } = packet;
@@ -41,7 +41,7 @@ function payloadBytes(packet: Packet, bytes: number): Buffer {
     case 'tcp':
       return withChecksum(packet, padded(tcpHeader(packet, bytes), bytes), 16);
     case 'udp': {
-      const data = inner === undefined ? Buffer.alloc(0) : vxlan(inner);
+      const data = inner === undefined ? Buffer.alloc(0) : udpTunnel(inner);
       return withChecksum(packet, udp(packet, padded(data, bytes - 8)), 6);
     }
     case 'icmp':
@@ -50,7 +50,10 @@ function payloadBytes(packet: Packet, bytes: number): Buffer {
     case 'sctp':
       return padded(ports(packet, 12), bytes);
     case 'ipip':
+    case 'ipv6':
       return inner === undefined ? Buffer.alloc(bytes) : packetBytes(inner.packet);
+    case 'gre':
+      return inner?.kind === 'gre' ? gre(inner) : Buffer.alloc(bytes);
   }
 }
 
@@ -84,16 +87,56 @@ function udp(packet: Packet, data: Buffer): Buffer {
 
 const ethernetIpv4 = 0x0800;
 const ethernetIpv6 = 0x86dd;
+const ethernetInside = 0x6558;
 
-/** RFC 7348: flags and VNI, then the frame. Its source MAC is the sending tunnel device's, which the packet does not carry: zeros. */
-function vxlan(inner: NonNullable<Packet['inner']>): Buffer {
+function udpTunnel(inner: Inner): Buffer {
+  switch (inner.kind) {
+    case 'vxlan':
+    case 'geneve':
+      return Buffer.concat([vniHeader(inner), frame(inner.packet, inner.dstMac)]);
+    case 'wireguard':
+      return wireguard(inner.packet);
+    case 'ip':
+    case 'gre':
+      return packetBytes(inner.packet);
+  }
+}
+
+/** RFC 7348: flags and VNI. RFC 8926: version 0 without options, Ethernet inside, VNI. */
+function vniHeader({ kind, vni }: Extract<Inner, { readonly vni: number }>): Buffer {
   const header = Buffer.alloc(8);
-  header.writeUInt8(0x08, 0);
-  header.writeUInt32BE(inner.vni * 256, 4);
+  if (kind === 'vxlan') header.writeUInt8(0x08, 0);
+  else header.writeUInt16BE(ethernetInside, 2);
+  header.writeUInt32BE(vni * 256, 4);
+  return header;
+}
+
+/** Its source MAC is the sending tunnel device's, which the packet does not carry: zeros. */
+function frame(packet: Packet, dstMac: string): Buffer {
   const ethernet = Buffer.alloc(14);
-  Buffer.from(inner.dstMac.replaceAll(':', ''), 'hex').copy(ethernet, 0, 0, 6);
-  ethernet.writeUInt16BE(inner.packet.src.family === 4 ? ethernetIpv4 : ethernetIpv6, 12);
-  return Buffer.concat([header, ethernet, packetBytes(inner.packet)]);
+  Buffer.from(dstMac.replaceAll(':', ''), 'hex').copy(ethernet, 0, 0, 6);
+  ethernet.writeUInt16BE(etherType(packet), 12);
+  return Buffer.concat([ethernet, packetBytes(packet)]);
+}
+
+const etherType = ({ src }: Packet): number => (src.family === 4 ? ethernetIpv4 : ethernetIpv6);
+
+/** A data message: type 4, receiver, counter; the payload cannot be read, and stands here as zeros with its tag. */
+function wireguard(packet: Packet): Buffer {
+  const header = Buffer.alloc(16);
+  header.writeUInt8(4, 0);
+  return Buffer.concat([header, Buffer.alloc(Math.ceil(packet.lengthBytes / 16) * 16 + 16)]);
+}
+
+/** RFC 2784 and, with a key, RFC 2890. */
+function gre({ packet, key, dstMac }: Extract<Inner, { readonly kind: 'gre' }>): Buffer {
+  const header = Buffer.alloc(key === undefined ? 4 : 8);
+  if (key !== undefined) {
+    header.writeUInt16BE(0x2000, 0);
+    for (const [i, part] of key.split('.').entries()) header.writeUInt8(Number(part) & 0xff, 4 + i);
+  }
+  header.writeUInt16BE(dstMac === undefined ? etherType(packet) : ethernetInside, 2);
+  return Buffer.concat([header, dstMac === undefined ? packetBytes(packet) : frame(packet, dstMac)]);
 }
 
 function icmp(packet: Packet, bytes: number): Buffer {

@@ -1,6 +1,6 @@
 /** `ip -j -d link` and `ip -j addr` -> devices with their addresses. */
 
-import type { Device, DeviceAddress, Vxlan } from '../model/netns.ts';
+import type { Device, DeviceAddress } from '../model/netns.ts';
 import { type Address, parseAddress } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
 import { makePrefix } from '../net/prefix.ts';
@@ -14,6 +14,7 @@ import {
   type JsonObject,
   readObjects,
 } from './json.ts';
+import { readStacked, readTunnel } from './ip-tunnel.ts';
 import { type Parsed, type ParseNote, parsed } from './result.ts';
 
 const format = 'ip-link';
@@ -52,8 +53,10 @@ function readDevice(
   const flags = asStrings(entry.flags);
   const mac = parseMac(asString(entry.address) ?? '');
   const master = asString(entry.master);
-  const vxlan = kind === 'vxlan' ? readVxlan(data) : undefined;
-  if (kind === 'vxlan' && vxlan === undefined) return { wrong: `${name}: a vxlan device needs an id` };
+  const tunnel = readTunnel(kind, data);
+  if (kind === 'vxlan' && tunnel === undefined) return { wrong: `${name}: a vxlan device needs an id` };
+  const stacked = readStacked(kind, data);
+  const activeSlave = kind === 'bond' ? asString(data.active_slave) : undefined;
   const peerIndex = peerOf(entry, indexes);
   const lower = kind === 'veth' ? undefined : lowerOf(entry, data, names);
   return {
@@ -68,7 +71,10 @@ function readDevice(
     ...(peerIndex === undefined ? {} : { peerIndex }),
     ...(lower === undefined ? {} : { lower }),
     addresses: [],
-    ...(vxlan === undefined ? {} : { vxlan }),
+    ...(tunnel === undefined ? {} : { tunnel }),
+    ...(stacked === undefined ? {} : { stacked }),
+    ...(kind === 'bridge' && data.vlan_filtering === 1 ? { vlanFiltering: true } : {}),
+    ...(activeSlave === undefined ? {} : { activeSlave }),
     source: { kind: 'file', file, text: deviceText(name, kind, flags, mtuBytes, master, mac) },
   };
 }
@@ -102,25 +108,6 @@ function lowerOf(
   const index = asNumber(entry.link_index);
   // With link_netnsid the index counts in another namespace.
   return index === undefined || entry.link_netnsid !== undefined ? undefined : names.get(index);
-}
-
-function readVxlan(data: JsonObject): Vxlan | undefined {
-  const vni = asNumber(data.id);
-  if (vni === undefined) return undefined;
-  const local = addressOf(data.local) ?? addressOf(data.local6);
-  const remote =
-    addressOf(data.remote) ?? addressOf(data.remote6) ?? addressOf(data.group) ?? addressOf(data.group6);
-  const underlay = asText(data.link);
-  return {
-    vni,
-    // The kernel's default before IANA assigned 4789; iproute2 prints the port whenever details are shown.
-    port: asNumber(data.port) ?? 8472,
-    ...(local === undefined ? {} : { local }),
-    ...(remote === undefined ? {} : { remote }),
-    ...(underlay === undefined ? {} : { underlay }),
-    learning: data.learning !== false,
-    df: asString(data.df) ?? 'unset',
-  };
 }
 
 const addressOf = (value: unknown): Address | undefined =>

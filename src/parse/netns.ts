@@ -18,6 +18,7 @@ import { parseResolvConf } from './resolv-conf.ts';
 import { formatPosition, type Parsed, type ParseNote, toKnown } from './result.ts';
 import { parseSs } from './ss.ts';
 import { parseSysctl } from './sysctl.ts';
+import { parseWg } from './wg.ts';
 
 /** The text of a file by its name in the namespace's folder (`ip-route.json`); undefined if it was not collected. */
 export type ReadFile = (name: string) => string | undefined;
@@ -48,6 +49,7 @@ export function buildNetns(
     neighbours: lazy(() => readWhole('ip-neigh.json', parseIpNeigh)),
     fdb: lazy(() => readWhole('bridge-fdb.json', parseBridgeFdb)),
     bridgePorts: lazy(() => readWhole('bridge-link.json', parseBridgeLink)),
+    wireguard: lazy(() => readWhole('wg.txt', parseWg)),
     rulesets: lazy(() => readRulesets(files, pathPrefix, () => facts.nftTables())),
     nftTables: lazy(() => readWhole('nft.json', parseNftJson)),
     ipsets: lazy(() => readWhole('ipset.txt', parseIpset)),
@@ -84,6 +86,9 @@ export function buildNetns(
     },
     get bridgePorts() {
       return facts.bridgePorts();
+    },
+    get wireguard() {
+      return facts.wireguard();
     },
     get rulesets() {
       return facts.rulesets();

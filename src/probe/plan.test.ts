@@ -39,6 +39,7 @@ function netns(id: string, dev: Device, nameservers: string[] = []): Netns {
     neighbours: none,
     fdb: none,
     bridgePorts: none,
+    wireguard: none,
     rulesets: none,
     nftTables: none,
     ipsets: none,

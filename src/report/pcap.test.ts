@@ -68,7 +68,7 @@ const outer: Packet = {
   srcPort: 49_152,
   dstPort: 8472,
   lengthBytes: 110,
-  inner: { packet: inner, vni: 1, dstMac: '02:00:00:00:01:02' },
+  inner: { kind: 'vxlan', packet: inner, vni: 1, dstMac: '02:00:00:00:01:02' },
 };
 const step = (kind: Step['kind'], text: string, more: Partial<Step> = {}): Step => ({
   kind,

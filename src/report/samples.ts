@@ -48,7 +48,7 @@ const tunnelPacket: Packet = {
   dstPort: 8472,
   lengthBytes: 110,
   df: false,
-  inner: { packet, vni: 1, dstMac: '06:00:00:00:00:02' },
+  inner: { kind: 'vxlan', packet, vni: 1, dstMac: '06:00:00:00:00:02' },
 };
 
 const step = (kind: Step['kind'], text: string, rest: Partial<Step> = {}): Step => ({

@@ -117,6 +117,7 @@ const emptyNetns = (id: string, nodeName: string): Netns => ({
   neighbours: known([]),
   fdb: known([]),
   bridgePorts: known([]),
+  wireguard: known([]),
   rulesets: known([]),
   nftTables: known([]),
   ipsets: known([]),
@@ -182,7 +183,9 @@ function nodeNetns(n: number, all: readonly number[]): Netns {
       device(4, 'flannel.1', 'vxlan', 1450, {
         mac: vtepMacOf(n),
         addresses: [on(`10.244.${n}.0`, `10.244.${n}.0/32`)],
-        vxlan: {
+        tunnel: {
+          kind: 'vxlan',
+          external: false,
           vni: 1,
           port: 8472,
           local: address(`10.0.0.${n}`),
