@@ -1,5 +1,5 @@
 /** A full connection table drops new connections at random. */
-import { sysctl } from '../dataplane/routing-lookup.ts';
+import { sysctl } from '../dataplane/routing.ts';
 import { defineCheck, nodeSubject, observed, sysctlRef } from './check.ts';
 
 const countKey = 'net.netfilter.nf_conntrack_count';

@@ -1,5 +1,5 @@
 /** A node that holds pods must forward: pod packets enter by one device and leave by another. */
-import { sysctl, sysctlDevice } from '../dataplane/routing-lookup.ts';
+import { sysctl, sysctlDevice } from '../dataplane/routing.ts';
 import type { Finding } from '../model/finding.ts';
 import { orElse } from '../model/known.ts';
 import {

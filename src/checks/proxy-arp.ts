@@ -1,5 +1,5 @@
 /** Calico's pods ask for 169.254.1.1 by ARP; only proxy_arp on the host's end of the cable answers. */
-import { sysctl, sysctlDevice } from '../dataplane/routing-lookup.ts';
+import { sysctl, sysctlDevice } from '../dataplane/routing.ts';
 import { orElse } from '../model/known.ts';
 import { defineCheck, deviceSubject, nodeSubject, observed, podSubject, sysctlRef } from './check.ts';
 import { podDevice } from './paths.ts';

@@ -25,6 +25,8 @@ export const collectCommands: readonly CollectCommand[] = [
   { file: 'ip-link.json', argv: ['ip', '-j', '-d', 'link', 'show'], ...iproute2 },
   { file: 'ip-route.json', argv: ['ip', '-j', '-4', 'route', 'show', 'table', 'all'], ...iproute2 },
   { file: 'ip-route6.json', argv: ['ip', '-j', '-6', 'route', 'show', 'table', 'all'], ...iproute2 },
+  // Routes spell their next hop objects out unless nexthop_compat_mode is off. Kernels before 5.3 have none.
+  { file: 'ip-nexthop.json', argv: ['ip', '-j', 'nexthop', 'show'], ...iproute2, optional: true },
   { file: 'ip-rule.json', argv: ['ip', '-j', '-4', 'rule', 'show'], ...iproute2 },
   { file: 'ip-rule6.json', argv: ['ip', '-j', '-6', 'rule', 'show'], ...iproute2 },
   { file: 'ip-neigh.json', argv: ['ip', '-j', 'neigh', 'show'], ...iproute2 },
@@ -44,6 +46,15 @@ export const collectCommands: readonly CollectCommand[] = [
     scope: 'node',
     debianPackage: 'ipvsadm',
     onlyIf: '/proc/net/ip_vs',
+    // The kernel's own list says the same.
+    optional: true,
+  },
+  {
+    file: 'proc-net-ip-vs.txt',
+    argv: ['cat', '/proc/net/ip_vs'],
+    scope: 'node',
+    onlyIf: '/proc/net/ip_vs',
+    optional: true,
   },
   { file: 'conntrack.txt', argv: ['conntrack', '-L'], scope: 'both', debianPackage: 'conntrack' },
   {

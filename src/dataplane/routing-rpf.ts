@@ -1,10 +1,28 @@
 /** Whether the kernel believes a packet's addresses where it came in: ip_route_input_slow and fib_validate_source. */
-import type { Netns } from '../model/netns.ts';
+import type { Netns, Route } from '../model/netns.ts';
 import type { SourceRef } from '../model/source.ts';
-import { type Address, formatAddress, isLoopback, isMulticast, isUnspecified } from '../net/address.ts';
+import {
+  type Address,
+  formatAddress,
+  isLoopback,
+  isMulticast,
+  isUnspecified,
+  sameAddress,
+} from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
-import { lookupRoute, type RouteResult } from './routing-lookup.ts';
-import { findDevice, hasOnlyDefaultRules, isLocal, rulesOf, sysctl, sysctlDevice } from './routing-tables.ts';
+import { lookupRoute } from './routing-lookup.ts';
+import { isLimitedBroadcast, isZeroNet } from './routing-output4.ts';
+import { flowOf, type RouteResult } from './routing-query.ts';
+import {
+  findDevice,
+  hasOnlyDefaultRules,
+  isLocal,
+  isSetAnywhere,
+  routesOf,
+  rulesOf,
+  sysctl,
+  sysctlDevice,
+} from './routing-tables.ts';
 
 export type InputCheck =
   | { readonly state: 'pass' }
@@ -24,8 +42,16 @@ interface Refusal<State extends string> {
 
 const pass: InputCheck = { state: 'pass' };
 
-/** Martians first, then rp_filter. Only IPv4 has a reverse-path filter. */
-export function reversePathCheck(netns: Netns, packet: Packet, inDevice: string): InputCheck {
+/**
+ * Martians first, then rp_filter. Only IPv4 has a reverse-path filter. `outDevice` is where the packet will leave by;
+ * absent: for this machine itself, or the caller did not look (the route is then looked up here).
+ */
+export function reversePathCheck(
+  netns: Netns,
+  packet: Packet,
+  inDevice: string,
+  outDevice = leavesBy(netns, packet, inDevice),
+): InputCheck {
   // Packets by the loopback device keep the route that they were sent with.
   if (inDevice === 'lo' || packet.src.family === 6) return pass;
   const addresses = checkAddresses(netns, packet, inDevice);
@@ -33,9 +59,24 @@ export function reversePathCheck(netns: Netns, packet: Packet, inDevice: string)
   if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
   const mode = effectiveMode(netns, inDevice);
   if (mode === undefined) return { state: 'unknown', why: `${rpFilterKey(inDevice)} was not recorded` };
-  const acceptLocal = eitherSet(netns, inDevice, 'accept_local');
-  if (mode === 0) return checkLocalSource(netns, packet, inDevice, acceptLocal);
-  return validateSource(netns, packet, inDevice, acceptLocal, mode);
+  const acceptLocal = isSetAnywhere(netns, inDevice, 'accept_local');
+  const asked: Asked = { netns, packet, inDevice, outDevice, acceptLocal, mode };
+  return mode === 0 ? checkLocalSource(asked) : validateSource(asked);
+}
+
+interface Asked {
+  readonly netns: Netns;
+  readonly packet: Packet;
+  readonly inDevice: string;
+  readonly outDevice: string | undefined;
+  readonly acceptLocal: boolean;
+  readonly mode: number;
+}
+
+function leavesBy(netns: Netns, packet: Packet, inDevice: string): string | undefined {
+  const { dst, src } = packet;
+  const forward = lookupRoute(netns, { ...flowOf(packet), dst, src, iif: inDevice });
+  return forward.state === 'found' && forward.route.type === 'unicast' ? forward.nexthop.device : undefined;
 }
 
 const rpFilterKey = (device: string): string => `net.ipv4.conf.${sysctlDevice(device)}.rp_filter`;
@@ -46,12 +87,6 @@ function effectiveMode(netns: Netns, device: string): number | undefined {
   const own = sysctl(netns, `net.ipv4.conf.${sysctlDevice(device)}.rp_filter`);
   if (own === undefined || all === undefined) return undefined;
   return Math.max(Number(all), Number(own));
-}
-
-/** IN_DEV_ORCONF; a missing key counts as its default, 0. */
-function eitherSet(netns: Netns, device: string, key: string): boolean {
-  const isSet = (name: string) => sysctl(netns, `net.ipv4.conf.${name}.${key}`) === '1';
-  return isSet('all') || isSet(sysctlDevice(device));
 }
 
 function martian(packet: Packet, inDevice: string, why: string): InputCheck {
@@ -70,39 +105,57 @@ const localSource = (packet: Packet, inDevice: string): InputCheck =>
     `the source ${formatAddress(packet.src)} is an address of this namespace itself, and accept_local is off`,
   );
 
-/** With rp_filter off a source is refused only for being our own; policy rules or added local routes make the kernel look it up. */
-function checkLocalSource(netns: Netns, packet: Packet, inDevice: string, acceptLocal: boolean): InputCheck {
+/**
+ * With rp_filter off a source is refused only for being our own. Policy rules, local routes that somebody added, and a way
+ * out by the device it came in by (for the sake of redirects) make the kernel look it up all the same (fib_validate_source).
+ */
+function checkLocalSource(asked: Asked): InputCheck {
+  const { netns, packet, inDevice, outDevice, acceptLocal } = asked;
+  const returns = inDevice === outDevice && isSetAnywhere(netns, inDevice, 'send_redirects');
+  if (returns) return validateSource(asked);
   if (acceptLocal) return pass;
   const rules = rulesOf(netns, 4);
-  if (rules.state === 'known' && !hasOnlyDefaultRules(rules.value))
-    return validateSource(netns, packet, inDevice, acceptLocal, 0);
-  const own = isLocal(netns, packet.src);
+  if (rules.state === 'known' && (!hasOnlyDefaultRules(rules.value) || hasCustomLocalRoutes(netns)))
+    return validateSource(asked);
+  const own = isOwnAddress(netns, packet.src);
   if (own === 'unknown') return { state: 'unknown', why: 'local addresses are not known' };
   return own ? localSource(packet, inDevice) : pass;
 }
 
+/** inet_lookup_ifaddr_rcu() asks the devices; the table has more, 127/8 for one. */
+function isOwnAddress(netns: Netns, address: Address): boolean | 'unknown' {
+  if (netns.devices.state === 'unknown') return isLocal(netns, address);
+  return netns.devices.value.some((device) =>
+    device.addresses.some((own) => sameAddress(own.address, address)),
+  );
+}
+
+const customLocal = new WeakMap<readonly Route[], boolean>();
+
+/** fib_has_custom_local_routes, as far as a dump tells: the kernel also remembers those that are gone. */
+function hasCustomLocalRoutes(netns: Netns): boolean {
+  const routes = routesOf(netns, 4);
+  if (routes.state === 'unknown') return false;
+  const known = customLocal.get(routes.value);
+  if (known !== undefined) return known;
+  const has = routes.value.some(({ type, protocol }) => type === 'local' && protocol !== 'kernel');
+  customLocal.set(routes.value, has);
+  return has;
+}
+
 /** __fib_validate_source. */
-function validateSource(
-  netns: Netns,
-  packet: Packet,
-  inDevice: string,
-  acceptLocal: boolean,
-  mode: number,
-): InputCheck {
-  const forward = lookupRoute(netns, {
-    dst: packet.dst,
-    src: packet.src,
-    iif: inDevice,
-    mark: packet.mark,
-  });
-  const outDevice =
-    forward.state === 'found' && forward.route.type === 'unicast' ? forward.nexthop.device : undefined;
+function validateSource(asked: Asked): InputCheck {
+  const { netns, packet, inDevice, outDevice, acceptLocal, mode } = asked;
+  const { mark, srcPort, dstPort, ...flow } = flowOf(packet);
   const query = {
+    ...flow,
     dst: packet.src,
     src: packet.dst,
+    srcPort: dstPort,
+    dstPort: srcPort,
     // The way back would come in by the device that the packet leaves by.
     iif: outDevice ?? 'lo',
-    mark: eitherSet(netns, inDevice, 'src_valid_mark') ? packet.mark : 0,
+    mark: isSetAnywhere(netns, inDevice, 'src_valid_mark') ? mark : 0,
   };
   const back = lookupRoute(netns, query);
   if (back.state === 'unknown') return { state: 'unknown', why: back.why };
@@ -113,10 +166,10 @@ function validateSource(
     if (!acceptLocal) return localSource(packet, inDevice);
   }
   if (back.route.nexthops.some((hop) => hop.device === inDevice)) return pass;
+  if (mode === 0) return pass;
   if (netns.devices.state === 'unknown') return { state: 'unknown', why: netns.devices.why };
   const device = findDevice(netns.devices.value, inDevice);
   const hasAddress = device?.addresses.some((own) => own.address.family === 4) ?? false;
-  if (mode === 0) return pass;
   // A device without addresses fails even the loose check unless the route points back to it.
   if (mode === 1 || !hasAddress) return rpfFailed(netns, packet, inDevice, mode, back);
   return pass;
@@ -157,9 +210,6 @@ const netnsFolder = (netns: Netns): string =>
     ? `nodes/${netns.node}`
     : `nodes/${netns.node}/pods/${netns.pod.namespace}_${netns.pod.name}`;
 
-const isLimitedBroadcast = (a: Address): boolean => a.family === 4 && a.value === 0xffffffffn;
-const isZeroNet = (a: Address): boolean => a.family === 4 && a.value >> 24n === 0n;
-
 /** Addresses that no packet from the wire may carry (ip_route_input_slow); after PREROUTING, so a DNAT to 127/8 is caught. */
 export function checkAddresses(netns: Netns, packet: Packet, inDevice: string): InputCheck {
   const { src, dst } = packet;
@@ -173,7 +223,7 @@ export function checkAddresses(netns: Netns, packet: Packet, inDevice: string): 
   if (!isLoopback(src) && !isLoopback(dst)) return pass;
   if (src.family === 4) {
     if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
-    if (eitherSet(netns, inDevice, 'route_localnet')) return pass;
+    if (isSetAnywhere(netns, inDevice, 'route_localnet')) return pass;
   }
   const which = isLoopback(dst) ? `the destination ${formatAddress(dst)}` : `the source ${source}`;
   return martian(

@@ -1,5 +1,5 @@
 /** Which of its own addresses a namespace uses as source: inet_select_addr for IPv4, RFC 6724 as far as recorded state tells for IPv6. */
-import type { Device, DeviceAddress, Netns } from '../model/netns.ts';
+import type { Device, DeviceAddress, Netns, NextHop, Route } from '../model/netns.ts';
 import { type Address, isLinkLocal, isLoopback, isMulticast } from '../net/address.ts';
 import { contains, samePrefix } from '../net/prefix.ts';
 
@@ -103,4 +103,14 @@ function compare(a: readonly number[], b: readonly number[]): number {
     if (difference !== 0) return difference;
   }
   return 0;
+}
+
+/** fib_result_prefsrc(), and the destination itself for local routes. */
+export function routeSource(netns: Netns, dst: Address, route: Route, hop: NextHop): Address | undefined {
+  if (route.prefsrc !== undefined) return route.prefsrc;
+  if (dst.family === 6) return selectSource6(netns, dst, hop.device);
+  if (route.type === 'local') return dst;
+  if (hop.device === undefined) return undefined;
+  const gateway = hop.gateway?.family === 4 ? hop.gateway : undefined;
+  return selectAddress(netns, hop.device, gateway, route.scope);
 }

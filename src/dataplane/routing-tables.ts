@@ -2,12 +2,9 @@
 import type { Known } from '../model/known.ts';
 import type { Device, Netns, Route, RoutingRule } from '../model/netns.ts';
 import { type Address, sameAddress } from '../net/address.ts';
-import { contains } from '../net/prefix.ts';
+import { covering, tableIndex, tableName } from './routing-index.ts';
 
-const tableNames: Readonly<Record<string, string>> = { '255': 'local', '254': 'main', '253': 'default' };
-
-/** Reserved tables by name, others as they are: iproute2 prints either. */
-export const tableName = (table: string): string => tableNames[table] ?? table;
+export { tableName };
 
 export function routesOf(netns: Netns, family: 4 | 6): Known<readonly Route[]> {
   return family === 4 ? netns.routes : netns.routes6;
@@ -19,20 +16,52 @@ export function rulesOf(netns: Netns, family: 4 | 6): Known<readonly RoutingRule
 
 /** Whether the list is what the kernel starts with: local, main and default for everything. */
 export function hasOnlyDefaultRules(rules: readonly RoutingRule[]): boolean {
+  return rules.length <= 3 && rules.every((rule) => isDefaultPlace(rule) && selectsAll(rule));
+}
+
+const isDefaultPlace = ({ priority, action }: RoutingRule): boolean =>
+  [0, 32766, 32767].includes(priority) && action.kind === 'table';
+
+function selectsAll(rule: RoutingRule): boolean {
+  const { from, to, iif, oif, fwmark, tos, protocol, srcPorts, dstPorts, uids, notUnderstood, not } = rule;
+  const selectors = [iif, oif, fwmark, tos, protocol, srcPorts, dstPorts, uids];
+  const isAll = (prefix: RoutingRule['from']) => prefix === undefined || prefix.length === 0;
   return (
-    rules.length <= 3 &&
-    rules.every(
-      ({ priority, action, from, to, iif, oif, fwmark, not }) =>
-        [0, 32766, 32767].includes(priority) &&
-        action.kind === 'table' &&
-        [from, to, iif, oif, fwmark].every((selector) => selector === undefined || isZeroLength(selector)) &&
-        !not,
-    )
+    isAll(from) &&
+    isAll(to) &&
+    selectors.every((selector) => selector === undefined) &&
+    notUnderstood.length === 0 &&
+    !not
   );
 }
 
-const isZeroLength = (selector: unknown): boolean =>
-  typeof selector === 'object' && selector !== null && 'length' in selector && selector.length === 0;
+/** A route that ends the search, or with `throw` the table. */
+export const isRefusing = (
+  route: Route,
+): route is Route & { readonly type: 'blackhole' | 'unreachable' | 'prohibit' | 'throw' } =>
+  ['blackhole', 'unreachable', 'prohibit', 'throw'].includes(route.type);
+
+const withLocal = new WeakMap<readonly Route[], boolean>();
+
+/** Whether the routes hold the local table: those of `ip route` without `table all` do not. */
+export function recordsLocalTable(netns: Netns, family: 4 | 6): boolean {
+  const routes = routesOf(netns, family);
+  if (routes.state === 'unknown') return false;
+  const known = withLocal.get(routes.value);
+  if (known !== undefined) return known;
+  const has = routes.value.some((route) => tableName(route.table) === 'local');
+  withLocal.set(routes.value, has);
+  return has;
+}
+
+/** Where no device has an address, an empty local table says nothing. */
+export function recordsAllTables(netns: Netns, family: 4 | 6): boolean {
+  if (recordsLocalTable(netns, family)) return true;
+  if (netns.devices.state === 'unknown') return false;
+  return !netns.devices.value.some(
+    ({ up, addresses }) => up && addresses.some(({ address }) => address.family === family),
+  );
+}
 
 export function findDevice(devices: readonly Device[], name: string): Device | undefined {
   return devices.find((device) => device.name === name);
@@ -45,6 +74,12 @@ export function sysctl(netns: Netns, key: string): string | undefined {
   return netns.sysctls.state === 'known' ? netns.sysctls.value.get(key) : undefined;
 }
 
+/** IN_DEV_ORCONF of an IPv4 setting; a missing key counts as its default, 0. */
+export function isSetAnywhere(netns: Netns, device: string, key: string): boolean {
+  const isSet = (name: string) => sysctl(netns, `net.ipv4.conf.${name}.${key}`) === '1';
+  return isSet('all') || isSet(sysctlDevice(device));
+}
+
 /** Whether the namespace itself owns the address: its local table says so, or, where that is missing, its devices do. */
 export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
   const routes = routesOf(netns, address.family);
@@ -53,7 +88,7 @@ export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
     // A subnet-router anycast address is taken like one's own: ip6_route_add() gives RTF_ANYCAST routes ip6_input().
     if (best !== undefined) return best.type === 'local' || best.type === 'anycast';
     // A dump of the main table alone knows nothing of local addresses.
-    if (routes.value.some((route) => tableName(route.table) === 'local')) return false;
+    if (recordsLocalTable(netns, address.family)) return false;
   }
   if (netns.devices.state === 'unknown') return 'unknown';
   return netns.devices.value.some((device) =>
@@ -67,14 +102,9 @@ export function bestRoute(
   tables: readonly string[],
   address: Address,
 ): Route | undefined {
-  const rank = (route: Route) => tables.indexOf(tableName(route.table));
-  let best: Route | undefined;
-  for (const route of routes) {
-    if (rank(route) < 0 || !contains(route.dst, address)) continue;
-    if (best === undefined || order(route, best) < 0) best = route;
+  for (const group of covering(tableIndex(routes, tables), address)) {
+    const best = group.find((route) => route.tos === undefined && route.from === undefined);
+    if (best !== undefined) return best;
   }
-  function order(a: Route, b: Route): number {
-    return b.dst.length - a.dst.length || rank(a) - rank(b) || a.metric - b.metric;
-  }
-  return best;
+  return undefined;
 }

@@ -1,4 +1,11 @@
 /** Where a packet goes next, and whether the namespace believes where it came from. */
-export { lookupRoute, type RouteQuery, type RouteResult, type SkippedRoute } from './routing-lookup.ts';
+export { lookupRoute } from './routing-lookup.ts';
+export {
+  type FoundRoute,
+  flowOf,
+  type RouteQuery,
+  type RouteResult,
+  type SkippedRoute,
+} from './routing-query.ts';
 export { checkAddresses, type InputCheck, reversePathCheck } from './routing-rpf.ts';
-export { isLocal, sysctl, sysctlDevice } from './routing-tables.ts';
+export { isLocal, recordsLocalTable, sysctl, sysctlDevice } from './routing-tables.ts';

@@ -1,6 +1,8 @@
 /** One network namespace's recorded state: a node's, or a pod's. Field names follow iproute2. */
 import type { Address, Family } from '../net/address.ts';
 import type { Prefix } from '../net/prefix.ts';
+import type { IpcacheEntry, LbService, LxcEntry, PolicyEntry } from './cilium-maps.ts';
+import type { VirtualServer } from './ipvs.ts';
 import type { Known } from './known.ts';
 import type { IpSet, Ruleset } from './netfilter.ts';
 import type { NftTable } from './nft.ts';
@@ -17,6 +19,8 @@ export interface Netns {
   readonly devices: Known<readonly Device[]>;
   readonly routes: Known<readonly Route[]>;
   readonly routes6: Known<readonly Route[]>;
+  /** Next hop objects of both families. Needed only where routes name one and do not spell it out (nexthop_compat_mode=0). */
+  readonly nexthops: Known<readonly NextHopObject[]>;
   readonly rules: Known<readonly RoutingRule[]>;
   readonly rules6: Known<readonly RoutingRule[]>;
   readonly neighbours: Known<readonly Neighbour[]>;
@@ -29,6 +33,16 @@ export interface Netns {
   /** Every nftables table, also those that iptables-nft made (their rules stand in `rulesets` too). */
   readonly nftTables: Known<readonly NftTable[]>;
   readonly ipsets: Known<readonly IpSet[]>;
+  /** Virtual servers of IPVS; known and empty where the kernel has none. */
+  readonly ipvs: Known<readonly VirtualServer[]>;
+  /** Maps of Cilium's eBPF programs, on nodes. `cilium-dbg bpf lb list`. */
+  readonly ciliumServices: Known<readonly LbService[]>;
+  /** `cilium-dbg bpf ipcache list` */
+  readonly ciliumIpcache: Known<readonly IpcacheEntry[]>;
+  /** `cilium-dbg bpf endpoint list` */
+  readonly ciliumEndpoints: Known<readonly LxcEntry[]>;
+  /** `cilium-dbg bpf policy get --all -n`, by endpoint id. */
+  readonly ciliumPolicies: Known<ReadonlyMap<number, readonly PolicyEntry[]>>;
   /** `net.ipv4.ip_forward` -> `1`. Device names keep the kernel's spelling (`flannel/1` for flannel.1). */
   readonly sysctls: Known<ReadonlyMap<string, string>>;
   readonly sockets: Known<readonly Socket[]>;
@@ -48,9 +62,13 @@ export interface Device {
   /** LOWER_UP: the carrier. */
   readonly carrier: boolean;
   readonly mtuBytes: number;
+  /** Number of the device group; absent where it has a name that only the host knows. */
+  readonly group?: number;
   readonly mac?: string;
-  /** Bridge that this device is a port of. */
+  /** Bridge or VRF that this device is a port of. */
   readonly master?: string;
+  /** Of a VRF: the table that packets of its ports are routed by. */
+  readonly vrfTable?: string;
   /** ifindex of the other end (veth) or lower device, in `peerNetns` where that is another namespace. */
   readonly peerIndex?: number;
   /** Name of the lower device in the same namespace, as `link` (vlan, macvlan, vxlan underlay). */
@@ -104,6 +122,26 @@ export interface Route {
   readonly metric: number;
   readonly protocol: string;
   readonly mtuBytes?: number;
+  /** `mtu lock`: packets go without DF. `ip -j` does not print it, `ip route` as text does. */
+  readonly mtuLocked?: boolean;
+  readonly advmssBytes?: number;
+  /** Only packets of this type of service take it (IPv4). */
+  readonly tos?: number;
+  /** Only packets from there take it (IPv6 subtrees). */
+  readonly from?: Prefix;
+  /** IPv6 router preference, RFC 4191; absent is medium. */
+  readonly preference?: 'low' | 'medium' | 'high';
+  /** Id of the next hop object that it uses; `nexthops` then is what that object says. */
+  readonly nexthopId?: number;
+  readonly source: SourceRef;
+}
+
+/** `ip nexthop`: a next hop, a group of others with weights, or a black hole. */
+export interface NextHopObject {
+  readonly id: number;
+  readonly hop?: NextHop;
+  readonly group?: readonly { readonly id: number; readonly weight: number }[];
+  readonly blackhole: boolean;
   readonly source: SourceRef;
 }
 
@@ -113,6 +151,8 @@ export interface NextHop {
   readonly onlink: boolean;
   /** dead or linkdown, as `ip route` flags it. */
   readonly dead: boolean;
+  /** Lightweight tunnel or other action on the packet (`encap mpls`), which is not followed. */
+  readonly encap?: string;
   readonly weight: number;
 }
 
@@ -124,14 +164,32 @@ export interface RoutingRule {
   readonly iif?: string;
   readonly oif?: string;
   readonly fwmark?: { readonly value: number; readonly mask: number };
+  /** Type of service, one of the eight-bit values that `ip rule` takes. */
+  readonly tos?: number;
+  /** IP protocol number. */
+  readonly protocol?: number;
+  /** Inclusive. */
+  readonly srcPorts?: Range;
+  readonly dstPorts?: Range;
+  /** User ids of the sending socket; of a packet that came in, 0. */
+  readonly uids?: Range;
   readonly suppressPrefixLength?: number;
+  /** Routes by devices of this group do not count. */
+  readonly suppressGroup?: number;
   readonly action:
     | { readonly kind: 'table'; readonly table: string }
+    /** The table of the VRF that the packet came by or goes to. */
+    | { readonly kind: 'l3mdev' }
     | { readonly kind: 'goto'; readonly priority: number }
     | { readonly kind: 'blackhole' | 'unreachable' | 'prohibit' | 'nop' };
-  /** Selectors that were present and are not understood (uidrange, tos, ports ...): the rule then matches "unknown". */
+  /** Selectors that were present and are not understood (tun_id, flowlabel ...): the rule then matches "unknown". */
   readonly notUnderstood: readonly string[];
   readonly source: SourceRef;
+}
+
+export interface Range {
+  readonly from: number;
+  readonly to: number;
 }
 
 export interface Neighbour {

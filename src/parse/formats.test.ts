@@ -96,7 +96,7 @@ describe('ip route', () => {
     { dst: 'x' },
     { dst: '10.0.0.0/8', gateway: 'x' },
     { dst: '10.0.0.0/8', type: 'odd' },
-    { dst: '10.0.0.0/8', tos: '0x10' },
+    { dst: '10.0.0.0/8', tos: 'x' },
     5,
   ])('notes %j', (entry) => expect(code(parseIpRoute(json(entry), 'f', 4))).toBe('ip-route/entry'));
   it.each([
@@ -143,10 +143,18 @@ describe('ip rule', () => {
     ],
     [{ goto: 200 }, { action: { kind: 'goto', priority: 200 } }],
     [{ nop: null }, { action: { kind: 'nop' } }],
-    [{ l3mdev: null }, { notUnderstood: ['l3mdev'] }],
+    [{ l3mdev: null }, { action: { kind: 'l3mdev' }, notUnderstood: [] }],
     [
       { table: '77', tos: '0x04', uid_start: 1, uid_end: 5, dport_start: 80 },
-      { notUnderstood: ['tos', 'uid_start', 'uid_end', 'dport_start'] },
+      { tos: 4, uids: { from: 1, to: 5 }, dstPorts: { from: 80, to: 80 }, notUnderstood: [] },
+    ],
+    [
+      { table: '77', ipproto: 'udp', sport_start: 5, sport_end: 9, suppress_ifgroup: '3' },
+      { protocol: 17, srcPorts: { from: 5, to: 9 }, suppressGroup: 3, notUnderstood: [] },
+    ],
+    [
+      { table: '77', ipproto: 'carrier-pigeon', tun_id: 5 },
+      { notUnderstood: ['ipproto', 'tun_id'] },
     ],
   ])('%j', (entry, expected) => expect(rule(entry)).toMatchObject(expected));
   it.each([{ table: 'main', src: 'x' }, { action: 'dance' }, { table: 'main', fwmark: 'x' }])(

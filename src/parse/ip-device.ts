@@ -4,6 +4,7 @@ import type { Device, DeviceAddress } from '../model/netns.ts';
 import { type Address, parseAddress } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
 import { makePrefix } from '../net/prefix.ts';
+import { readStacked, readTunnel } from './ip-tunnel.ts';
 import {
   asNumber,
   asString,
@@ -14,7 +15,6 @@ import {
   type JsonObject,
   readObjects,
 } from './json.ts';
-import { readStacked, readTunnel } from './ip-tunnel.ts';
 import { type Parsed, type ParseNote, parsed } from './result.ts';
 
 const format = 'ip-link';
@@ -53,6 +53,8 @@ function readDevice(
   const flags = asStrings(entry.flags);
   const mac = parseMac(asString(entry.address) ?? '');
   const master = asString(entry.master);
+  const group = entry.group === undefined || entry.group === 'default' ? 0 : asNumber(entry.group);
+  const vrfTable = kind === 'vrf' ? asText(data.table) : undefined;
   const tunnel = readTunnel(kind, data);
   if (kind === 'vxlan' && tunnel === undefined) return { wrong: `${name}: a vxlan device needs an id` };
   const stacked = readStacked(kind, data);
@@ -68,6 +70,8 @@ function readDevice(
     mtuBytes,
     ...(mac === undefined ? {} : { mac }),
     ...(master === undefined ? {} : { master }),
+    ...(group === undefined ? {} : { group }),
+    ...(vrfTable === undefined ? {} : { vrfTable }),
     ...(peerIndex === undefined ? {} : { peerIndex }),
     ...(lower === undefined ? {} : { lower }),
     addresses: [],

@@ -76,15 +76,20 @@ function readRoute(entry: JsonObject, file: string, family: Family): Route | Wro
   const dst = readDestination(entry.dst, family);
   if (dst === undefined) return wrong('dst is no prefix');
   if (dst.family !== family) return 'skip';
-  // The route applies to some packets only; the model has no place for that, and "always" would be wrong.
-  for (const selector of ['from', 'tos'])
-    if (entry[selector] !== undefined) return wrong(`routes by ${selector} are not modelled`);
+  // The route applies to some packets only.
+  const from = entry.from === undefined ? undefined : readDestination(entry.from, family);
+  const tos = entry.tos === undefined ? undefined : tosOf(entry.tos);
+  if (entry.from !== undefined && from === undefined) return wrong('from is no prefix');
+  if (entry.tos !== undefined && tos === undefined) return wrong('tos is no number');
   const type = asString(entry.type) ?? 'unicast';
   if (!isRouteType(type)) return wrong(`unknown route type ${type}`);
   const nexthops = readNextHops(entry);
   if ('wrong' in nexthops) return wrong(nexthops.wrong);
   const prefsrc = addressOf(entry.prefsrc);
-  const mtuBytes = mtuOf(entry.metrics);
+  const mtuBytes = metricOf(entry.metrics, 'mtu');
+  const advmssBytes = metricOf(entry.metrics, 'advmss');
+  const nexthopId = asNumber(entry.nhid);
+  const preference = asString(entry.pref);
   return {
     family,
     type,
@@ -97,6 +102,12 @@ function readRoute(entry: JsonObject, file: string, family: Family): Route | Wro
     // iproute2 leaves out RTPROT_BOOT, the protocol of a plain `ip route add`, unless details are asked for.
     protocol: named(protocolNames, entry.protocol) ?? 'boot',
     ...(mtuBytes === undefined ? {} : { mtuBytes }),
+    ...(metricOf(entry.metrics, 'mtulock') === 1 ? { mtuLocked: true } : {}),
+    ...(advmssBytes === undefined ? {} : { advmssBytes }),
+    ...(tos === undefined || tos === 0 ? {} : { tos }),
+    ...(from === undefined || from.length === 0 ? {} : { from }),
+    ...(preference === 'low' || preference === 'high' ? { preference } : {}),
+    ...(nexthopId === undefined ? {} : { nexthopId }),
     source: { kind: 'file', file, text: raw },
   };
 }
@@ -133,7 +144,7 @@ function readNextHops(entry: JsonObject): { list: readonly NextHop[] } | Wrong {
   return { list };
 }
 
-function readNextHop(entry: JsonObject): NextHop | Wrong {
+export function readNextHop(entry: JsonObject): NextHop | Wrong {
   // `via` holds a next hop of the other family (RTA_VIA): IPv4 routes through an IPv6 gateway.
   const via = entry.via;
   const text = isObject(via) ? via.host : (entry.gateway ?? via);
@@ -141,21 +152,40 @@ function readNextHop(entry: JsonObject): NextHop | Wrong {
   if (text !== undefined && gateway === undefined) return { wrong: 'the gateway is no address' };
   const device = asString(entry.dev);
   const flags = asStrings(entry.flags);
+  const encap = asString(entry.encap);
   return {
     ...(gateway === undefined ? {} : { gateway }),
     ...(device === undefined ? {} : { device }),
     onlink: flags.includes('onlink'),
     dead: flags.includes('dead') || flags.includes('linkdown'),
     weight: asNumber(entry.weight) ?? 1,
+    ...(encap === undefined ? {} : { encap }),
   };
 }
 
 /** `"metrics":[{"mtu":1400}]`; older versions print one object. */
-function mtuOf(metrics: unknown): number | undefined {
+function metricOf(metrics: unknown, name: string): number | undefined {
   const list: readonly unknown[] = Array.isArray(metrics) ? metrics : [metrics];
   for (const item of list) {
-    const mtu = isObject(item) ? asNumber(item.mtu) : undefined;
-    if (mtu !== undefined) return mtu;
+    const value = isObject(item) ? asNumber(item[name]) : undefined;
+    if (value !== undefined) return value;
   }
   return undefined;
+}
+
+/** iproute2's names for types of service (/etc/iproute2/rt_dsfield) that routes and rules can have. */
+const tosNames = new Map([
+  ['default', 0],
+  ['mincost', 0x02],
+  ['reliability', 0x04],
+  ['throughput', 0x08],
+  ['lowdelay', 0x10],
+]);
+
+/** `0x10`, `16` or a name. */
+export function tosOf(value: unknown): number | undefined {
+  const text = asText(value);
+  if (text === undefined) return undefined;
+  const number = tosNames.get(text) ?? asNumber(/^[0-9a-f]{2}$/i.test(text) ? `0x${text}` : text);
+  return number === undefined || number > 255 ? undefined : number;
 }

@@ -1,9 +1,9 @@
 /** `ip -j rule` and `ip -j -6 rule` -> routing rules; also the text that `ip rule` prints. */
 
-import type { RoutingRule } from '../model/netns.ts';
+import type { Range, RoutingRule } from '../model/netns.ts';
 import type { Family } from '../net/address.ts';
 import { type Prefix, parsePrefix } from '../net/prefix.ts';
-import { tableName } from './ip-route.ts';
+import { tableName, tosOf } from './ip-route.ts';
 import { looksLikeText, readTextObjects, ruleObject } from './ip-text.ts';
 import { asNumber, asString, asText, entryText, type JsonObject, readObjects } from './json.ts';
 import type { Parsed } from './result.ts';
@@ -27,6 +27,21 @@ const understoodKeys: ReadonlySet<string> = new Set([
   'nop',
   'action',
   'suppress_prefixlen',
+  'suppress_ifgroup',
+  'tos',
+  'ipproto',
+  'sport',
+  'sport_start',
+  'sport_end',
+  'dport',
+  'dport_start',
+  'dport_end',
+  'uid_start',
+  'uid_end',
+  'l3mdev',
+  // Realms: a tag for accounting.
+  'flow_from',
+  'flow_to',
   // Who installed the rule, and whether its target or device exists now.
   'protocol',
   'unresolved',
@@ -53,9 +68,17 @@ function readRule(entry: JsonObject, file: string, family: Family): RoutingRule 
   if (action === undefined) return wrong('unknown action');
   const mark = readMark(entry);
   if (mark === 'wrong') return wrong('fwmark is no number');
+  const tos = entry.tos === undefined ? undefined : tosOf(entry.tos);
+  if (entry.tos !== undefined && tos === undefined) return wrong('tos is no number');
+  const protocol = entry.ipproto === undefined ? undefined : protocolOf(entry.ipproto);
+  const srcPorts = readRange(entry, 'sport');
+  const dstPorts = readRange(entry, 'dport');
+  const uids = readRange(entry, 'uid');
+  if (srcPorts === 'wrong' || dstPorts === 'wrong' || uids === 'wrong') return wrong('a range is no range');
   const iif = asString(entry.iif);
   const oif = asString(entry.oif);
   const suppress = asNumber(entry.suppress_prefixlen);
+  const suppressGroup = entry.suppress_ifgroup === 'default' ? 0 : asNumber(entry.suppress_ifgroup);
   return {
     priority,
     not: 'not' in entry,
@@ -64,9 +87,21 @@ function readRule(entry: JsonObject, file: string, family: Family): RoutingRule 
     ...(iif === undefined ? {} : { iif }),
     ...(oif === undefined ? {} : { oif }),
     ...(mark === undefined ? {} : { fwmark: mark }),
+    ...(tos === undefined || tos === 0 ? {} : { tos }),
+    ...(protocol === undefined ? {} : { protocol }),
+    ...(srcPorts === undefined ? {} : { srcPorts }),
+    ...(dstPorts === undefined ? {} : { dstPorts }),
+    ...(uids === undefined ? {} : { uids }),
     ...(suppress === undefined ? {} : { suppressPrefixLength: suppress }),
+    ...(suppressGroup === undefined ? {} : { suppressGroup }),
     action,
-    notUnderstood: Object.keys(entry).filter((key) => !understoodKeys.has(key)),
+    notUnderstood: Object.keys(entry).filter(
+      (key) =>
+        !understoodKeys.has(key) ||
+        (key === 'ipproto' && protocol === undefined) ||
+        // A name that only the host's iproute2 knows.
+        (key === 'suppress_ifgroup' && suppressGroup === undefined),
+    ),
     source: { kind: 'file', file, text: raw },
   };
 }
@@ -91,14 +126,38 @@ function readMark(entry: JsonObject): RoutingRule['fwmark'] | 'wrong' {
   return value === undefined || mask === undefined ? 'wrong' : { value, mask };
 }
 
+/** Names that /etc/protocols gives to the numbers that matter here; others stay not understood. */
+const protocolNumbers = new Map([
+  ['icmp', 1],
+  ['ipencap', 4],
+  ['tcp', 6],
+  ['udp', 17],
+  ['gre', 47],
+  ['esp', 50],
+  ['ipv6-icmp', 58],
+  ['icmpv6', 58],
+  ['sctp', 132],
+]);
+
+const protocolOf = (value: unknown): number | undefined =>
+  asNumber(value) ?? protocolNumbers.get((asText(value) ?? '').toLowerCase());
+
+/** `"sport":80`, or `"sport_start":80,"sport_end":90`; a missing end is the start. */
+function readRange(entry: JsonObject, name: string): Range | undefined | 'wrong' {
+  const start = entry[`${name}_start`] ?? entry[name];
+  if (start === undefined) return entry[`${name}_end`] === undefined ? undefined : 'wrong';
+  const from = asNumber(start);
+  const to = asNumber(entry[`${name}_end`] ?? start);
+  return from === undefined || to === undefined ? 'wrong' : { from, to };
+}
+
 function readAction(entry: JsonObject): RoutingRule['action'] | undefined {
   const jump = asNumber(entry.goto);
   if (jump !== undefined) return { kind: 'goto', priority: jump };
   if ('nop' in entry) return { kind: 'nop' };
   const table = asText(entry.table);
   if (table !== undefined) return { kind: 'table', table: tableName(table) };
-  // The table of an l3mdev rule is that of the packet's VRF; `l3mdev` is in notUnderstood, so no table is ever read.
-  if ('l3mdev' in entry) return { kind: 'table', table: 'l3mdev' };
+  if ('l3mdev' in entry) return { kind: 'l3mdev' };
   const action = asString(entry.action);
   switch (action) {
     case 'blackhole':

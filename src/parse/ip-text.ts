@@ -61,10 +61,13 @@ const routeWords = new Map([
   ['from', 'from'],
   ['tos', 'tos'],
   ['weight', 'weight'],
+  ['nhid', 'nhid'],
+  ['pref', 'pref'],
+  ['encap', 'encap'],
 ]);
 /** Words with a value that no verdict depends on. */
 const ignoredWords =
-  /^(pref|expires|hoplimit|advmss|window|rtt|rttvar|cwnd|initcwnd|initrwnd|ssthresh|realm|realms|error|users|age|nhid|quickack|rto_min|reordering|features|congctl)$/;
+  /^(expires|hoplimit|window|rtt|rttvar|cwnd|initcwnd|initrwnd|ssthresh|realm|realms|error|users|age|quickack|rto_min|reordering|features|congctl)$/;
 
 export function routeObject(line: string): JsonObject | undefined {
   const [head = '', ...hops] = line.split(/\s+nexthop\s+/);
@@ -86,6 +89,7 @@ export function routeObject(line: string): JsonObject | undefined {
 function readWords(words: readonly string[]): JsonObject | undefined {
   const object: Record<string, unknown> = {};
   const flags: string[] = [];
+  const metrics: Record<string, number> = {};
   for (let i = 0; i < words.length; i++) {
     const word = words[i] ?? '';
     if (word === '' || routeFlags.test(word)) {
@@ -93,10 +97,13 @@ function readWords(words: readonly string[]): JsonObject | undefined {
       continue;
     }
     let value = words[++i];
-    if (word === 'mtu') {
-      if (value === 'lock') value = words[++i];
+    if (word === 'mtu' || word === 'advmss') {
+      if (value === 'lock') {
+        if (word === 'mtu') metrics.mtulock = 1;
+        value = words[++i];
+      }
       if (value === undefined || !/^\d+$/.test(value)) return undefined;
-      object.metrics = [{ mtu: Number(value) }];
+      metrics[word] = Number(value);
       continue;
     }
     if (value === undefined) return undefined;
@@ -107,7 +114,7 @@ function readWords(words: readonly string[]): JsonObject | undefined {
     if (word === 'via' && /^inet6?$/.test(value)) object.via = { family: value, host: words[++i] };
     else object[key] = value;
   }
-  return { ...object, flags };
+  return { ...object, ...(Object.keys(metrics).length === 0 ? {} : { metrics: [metrics] }), flags };
 }
 
 const ruleWords = new Map([
@@ -121,6 +128,17 @@ const ruleWords = new Map([
   ['goto', 'goto'],
   ['proto', 'protocol'],
   ['suppress_prefixlength', 'suppress_prefixlen'],
+  ['suppress_ifgroup', 'suppress_ifgroup'],
+  ['tos', 'tos'],
+  ['dsfield', 'tos'],
+  ['ipproto', 'ipproto'],
+  ['realms', 'flow_to'],
+]);
+/** `uidrange 5-9`, `sport 80`: a number or two. */
+const ruleRanges = new Map([
+  ['uidrange', 'uid'],
+  ['sport', 'sport'],
+  ['dport', 'dport'],
 ]);
 
 /** What the reader has no place for keeps its word as a key: the rule is then not understood, never taken for a simpler one. */
@@ -134,7 +152,14 @@ export function ruleObject(line: string): JsonObject | undefined {
     if (/^\[.*\]$/.test(word)) continue;
     if (word === 'not' || word === 'nop') object[word] = null;
     else if (/^(blackhole|unreachable|prohibit)$/.test(word)) object.action = word;
-    else object[ruleWords.get(word) ?? word] = words[++i] ?? null;
+    else if (ruleRanges.has(word)) {
+      const [start, end = start] = (words[++i] ?? '').split('-');
+      object[`${ruleRanges.get(word)}_start`] = start;
+      object[`${ruleRanges.get(word)}_end`] = end;
+    } else if (word === 'lookup' && words[i + 1] === '[l3mdev-table]') {
+      object.l3mdev = null;
+      i++;
+    } else object[ruleWords.get(word) ?? word] = words[++i] ?? null;
   }
   return object;
 }

@@ -5,14 +5,21 @@ import { lazy } from '../model/lazy.ts';
 import type { Ruleset } from '../model/netfilter.ts';
 import type { Netns } from '../model/netns.ts';
 import type { Family } from '../net/address.ts';
+import { parseCiliumEndpoints } from './cilium-endpoints.ts';
+import { parseCiliumIpcache } from './cilium-ipcache.ts';
+import { parseCiliumLb } from './cilium-lb.ts';
+import { parseCiliumPolicy } from './cilium-policy.ts';
 import { parseConntrack } from './conntrack.ts';
 import { parseDevices } from './ip-device.ts';
 import { parseBridgeFdb, parseBridgeLink, parseIpNeigh } from './ip-neigh.ts';
+import { parseIpNexthop, resolveNextHops } from './ip-nexthop.ts';
 import { parseIpRoute } from './ip-route.ts';
 import { parseIpRule } from './ip-rule.ts';
 import { parseIpset } from './ipset.ts';
 import { parseIptablesSave, printRuleset } from './iptables-save.ts';
+import { parseIpvs } from './ipvs.ts';
 import { parseNftJson } from './nft/json.ts';
+import { parseNftText } from './nft/text.ts';
 import { parseProcNet } from './proc-net.ts';
 import { parseResolvConf } from './resolv-conf.ts';
 import { formatPosition, type Parsed, type ParseNote, toKnown } from './result.ts';
@@ -40,10 +47,16 @@ export function buildNetns(
   /** For lists that must be whole: a lost route or rule would change verdicts silently. */
   const readWhole = <T>(name: string, parse: (text: string, file: string) => Parsed<T>): Known<T> =>
     read(name, (text, file) => refuseNotes(parse(text, file)));
+  const withNextHops = (name: string, family: Family) =>
+    resolveNextHops(
+      readWhole(name, (text, file) => parseIpRoute(text, file, family)),
+      () => facts.nexthops(),
+    );
   const facts: { [K in FactName]: () => Netns[K] } = {
     devices: lazy(() => readDevices(files, pathPrefix)),
-    routes: lazy(() => readWhole('ip-route.json', (text, file) => parseIpRoute(text, file, 4))),
-    routes6: lazy(() => readWhole('ip-route6.json', (text, file) => parseIpRoute(text, file, 6))),
+    routes: lazy(() => withNextHops('ip-route.json', 4)),
+    routes6: lazy(() => withNextHops('ip-route6.json', 6)),
+    nexthops: lazy(() => readWhole('ip-nexthop.json', parseIpNexthop)),
     rules: lazy(() => readWhole('ip-rule.json', (text, file) => parseIpRule(text, file, 4))),
     rules6: lazy(() => readWhole('ip-rule6.json', (text, file) => parseIpRule(text, file, 6))),
     neighbours: lazy(() => readWhole('ip-neigh.json', parseIpNeigh)),
@@ -51,8 +64,18 @@ export function buildNetns(
     bridgePorts: lazy(() => readWhole('bridge-link.json', parseBridgeLink)),
     wireguard: lazy(() => readWhole('wg.txt', parseWg)),
     rulesets: lazy(() => readRulesets(files, pathPrefix, () => facts.nftTables())),
-    nftTables: lazy(() => readWhole('nft.json', parseNftJson)),
+    // Support tools record nft's own text; the JSON form, where it is there too, is of the same moment.
+    nftTables: lazy(() =>
+      files('nft.json') === undefined && files('nft.txt') !== undefined
+        ? readWhole('nft.txt', parseNftText)
+        : readWhole('nft.json', parseNftJson),
+    ),
     ipsets: lazy(() => readWhole('ipset.txt', parseIpset)),
+    ipvs: lazy(() => readIpvs(files, readWhole)),
+    ciliumServices: lazy(() => readWhole('cilium-bpf-lb.txt', parseCiliumLb)),
+    ciliumIpcache: lazy(() => readWhole('cilium-bpf-ipcache.txt', parseCiliumIpcache)),
+    ciliumEndpoints: lazy(() => readWhole('cilium-bpf-endpoint.txt', parseCiliumEndpoints)),
+    ciliumPolicies: lazy(() => readWhole('cilium-bpf-policy.txt', parseCiliumPolicy)),
     sysctls: lazy(() => read('sysctl.txt', parseSysctl)),
     sockets: lazy(() => readWhole('ss.txt', parseSs)),
     conntrack: lazy(() => read('conntrack.txt', parseConntrack)),
@@ -71,6 +94,9 @@ export function buildNetns(
     },
     get routes6() {
       return facts.routes6();
+    },
+    get nexthops() {
+      return facts.nexthops();
     },
     get rules() {
       return facts.rules();
@@ -98,6 +124,21 @@ export function buildNetns(
     },
     get ipsets() {
       return facts.ipsets();
+    },
+    get ipvs() {
+      return facts.ipvs();
+    },
+    get ciliumServices() {
+      return facts.ciliumServices();
+    },
+    get ciliumIpcache() {
+      return facts.ciliumIpcache();
+    },
+    get ciliumEndpoints() {
+      return facts.ciliumEndpoints();
+    },
+    get ciliumPolicies() {
+      return facts.ciliumPolicies();
     },
     get sysctls() {
       return facts.sysctls();
@@ -218,3 +259,11 @@ function readCounters(
   if (netstat.state === 'unknown') return snmp;
   return known(new Map([...snmp.value, ...netstat.value]));
 }
+
+type Read = <T>(name: string, parse: (text: string, file: string) => Parsed<T>) => Known<T>;
+
+/** ipvsadm's output, or the kernel's own list, which needs no tool. */
+const readIpvs = (files: ReadFile, read: Read): Netns['ipvs'] =>
+  files('ipvs.txt') === undefined && files('proc-net-ip-vs.txt') !== undefined
+    ? read('proc-net-ip-vs.txt', parseIpvs)
+    : read('ipvs.txt', parseIpvs);

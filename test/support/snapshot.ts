@@ -1,6 +1,6 @@
 /** A small healthy cluster for the checks' tests: two or three nodes, flannel-shaped VXLAN, kube-proxy-shaped rules, real-looking state. */
 import type { Cluster, Pod } from '../../src/model/cluster.ts';
-import { known } from '../../src/model/known.ts';
+import { known, unknown } from '../../src/model/known.ts';
 import type { Ruleset } from '../../src/model/netfilter.ts';
 import type { Device, FdbEntry, Neighbour, Netns, Route, Socket } from '../../src/model/netns.ts';
 import type { Snapshot } from '../../src/model/snapshot.ts';
@@ -106,12 +106,15 @@ export const filter = (policy: 'ACCEPT' | 'DROP', ...rules: string[]): string =>
     '',
   ].join('\n');
 
+const noDump = unknown('not dumped');
+
 const emptyNetns = (id: string, nodeName: string): Netns => ({
   id,
   node: nodeName,
   devices: known([]),
   routes: known([]),
   routes6: known([]),
+  nexthops: known([]),
   rules: known([]),
   rules6: known([]),
   neighbours: known([]),
@@ -121,6 +124,11 @@ const emptyNetns = (id: string, nodeName: string): Netns => ({
   rulesets: known([]),
   nftTables: known([]),
   ipsets: known([]),
+  ipvs: known([]),
+  ciliumServices: noDump,
+  ciliumIpcache: noDump,
+  ciliumEndpoints: noDump,
+  ciliumPolicies: noDump,
   sysctls: known(new Map()),
   sockets: known([]),
   conntrack: known([]),

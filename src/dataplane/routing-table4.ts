@@ -1,0 +1,206 @@
+/** One IPv4 table: fib_table_lookup() and, among the next hops, fib_select_path(). */
+import type { Netns, NextHop, Route, RoutingRule } from '../model/netns.ts';
+import { sameAddress } from '../net/address.ts';
+import { covering, type PrefixTable } from './routing-index.ts';
+import {
+  type Candidate,
+  insistedDevice,
+  type JudgedHop,
+  judgeHops,
+  neighbourFails,
+  neighbourStates,
+  selectGroup,
+  selectMultipath,
+  shares,
+} from './routing-nexthops.ts';
+import type { Alternative, RouteQuery, RouteResult, SkippedRoute } from './routing-query.ts';
+import { tosMatches } from './routing-rules.ts';
+import { routeSource, selectAddress } from './routing-source.ts';
+import { isRefusing, sysctl, tableName } from './routing-tables.ts';
+import { isVrf } from './routing-vrf.ts';
+
+export interface TableQuery {
+  readonly netns: Netns;
+  readonly query: RouteQuery;
+  readonly table: PrefixTable;
+  readonly rule?: RoutingRule | undefined;
+  readonly skipped: SkippedRoute[];
+}
+
+/** 'next' is -EAGAIN: the search goes on with the next rule. */
+export function lookupTable4(asked: TableQuery): RouteResult | 'next' {
+  const { netns, query, table, rule, skipped } = asked;
+  /** First addresses of the leaves that a next hop object without usable member has ended. */
+  let missed: bigint | undefined;
+  for (const group of covering(table, query.dst)) {
+    for (const route of group) {
+      if (route.dst.value === missed) break;
+      if (!tosMatches(route.tos, query)) continue;
+      if (isRefusing(route)) {
+        if (route.type === 'throw') return 'next';
+        return { state: 'refused', type: route.type, route, ...(rule === undefined ? {} : { rule }) };
+      }
+      const judged = judgeHops(netns, route);
+      if (judged.state === 'unknown') return judged;
+      const usable = judged.value.filter(
+        ({ hop, state }) => state === 'ok' && isPermitted(netns, query, hop),
+      );
+      for (const { hop, state } of judged.value)
+        if (state !== 'ok') skipped.push({ route, device: hop.device ?? '', why: state });
+      if (usable.length === 0) {
+        // fib_table_lookup() gives up the leaf, with the shorter prefixes that begin at the same address.
+        if (route.nexthopId !== undefined) missed = route.dst.value;
+        continue;
+      }
+      const suppressed = isSuppressed(netns, route, rule);
+      if (suppressed === 'unknown') return groupNotKnown;
+      if (suppressed) return 'next';
+      const rivals = route.dst.length === 0 ? equalDefaults(asked, group, route) : [];
+      if (rivals.length === 0) return found(asked, route, alternativesOf(asked, route, judged.value));
+      const ways = rivals.flatMap((rival) =>
+        alternativesOf(asked, rival, judgedOf(netns, rival)).map((way) => ({ ...way, route: rival })),
+      );
+      return found(asked, route, ways);
+    }
+  }
+  return 'next';
+}
+
+const judgedOf = (netns: Netns, route: Route): readonly JudgedHop[] => {
+  const judged = judgeHops(netns, route);
+  return judged.state === 'known' ? judged.value : [];
+};
+
+const isPermitted = (netns: Netns, query: RouteQuery, hop: NextHop): boolean => {
+  const wanted = insistedDevice(query);
+  return wanted === undefined || wanted === hop.device || isVrf(netns, wanted);
+};
+
+/** fib4_rule_suppress(): by the length of the prefix, or the group of the route's first device. */
+export function isSuppressed(
+  netns: Netns,
+  route: Route,
+  rule: RoutingRule | undefined,
+  device = route.nexthops[0]?.device,
+): boolean | 'unknown' {
+  if (rule === undefined) return false;
+  if (route.dst.length <= (rule.suppressPrefixLength ?? -1)) return true;
+  if (rule.suppressGroup === undefined || device === undefined) return false;
+  if (netns.devices.state === 'unknown') return 'unknown';
+  const group = netns.devices.value.find((one) => one.name === device)?.group;
+  return group === undefined ? 'unknown' : group === rule.suppressGroup;
+}
+
+export const groupNotKnown = {
+  state: 'unknown',
+  why: 'a routing rule asks for the group of a device, which is not known',
+} as const;
+
+/** What the flows that take the route get: fib_select_path(). */
+function alternativesOf(
+  { netns, query }: TableQuery,
+  route: Route,
+  judged: readonly JudgedHop[],
+): readonly Alternative[] {
+  const usable = judged.flatMap(({ hop, state }, index) =>
+    state === 'ok' && isPermitted(netns, query, hop) ? [index] : [],
+  );
+  const isGroup = route.nexthopId !== undefined;
+  // A packet bound to a device takes the first next hop there is by it, without a hash.
+  if (judged.length < 2 || (query.oif !== undefined && !isVrf(netns, query.oif)))
+    return usable.slice(0, 1).map((index) => alternative(netns, query, route, judged[index]?.hop, 1));
+  const usesNeighbours = isGroup || sysctl(netns, 'net.ipv4.fib_multipath_use_neigh') === '1';
+  const candidates = judged.map(
+    ({ hop, state }): Candidate => ({
+      weight: hop.weight,
+      dead: isGroup ? state === 'device-down' || state === 'device-missing' : state !== 'ok',
+      passedOver: usesNeighbours && neighbourFails(netns, hop),
+      preferred: !isGroup && hasSource(netns, query, route, hop),
+    }),
+  );
+  const select = isGroup ? selectGroup : selectMultipath;
+  const spread = shares(candidates, (natural) => select(candidates, natural));
+  const some = judged.flatMap(({ hop }, index) => {
+    const share = spread[index] ?? 0;
+    return share > 0 ? [alternative(netns, query, route, hop, share)] : [];
+  });
+  // Every neighbour fails: the hop that the lookup itself found.
+  return some.length > 0
+    ? some
+    : usable.slice(0, 1).map((i) => alternative(netns, query, route, judged[i]?.hop, 1));
+}
+
+/** nh_saddr: what the kernel would take as source by this next hop. What arrives from outside has no preference. */
+function hasSource(netns: Netns, query: RouteQuery, route: Route, hop: NextHop): boolean {
+  if (query.iif !== undefined || query.src === undefined || hop.device === undefined) return false;
+  const gateway = hop.gateway?.family === 4 ? hop.gateway : undefined;
+  const own = selectAddress(netns, hop.device, gateway, route.scope);
+  return own !== undefined && sameAddress(own, query.src);
+}
+
+export function alternative(
+  netns: Netns,
+  query: RouteQuery,
+  route: Route,
+  hop: NextHop | undefined,
+  share: number,
+): Alternative {
+  const nexthop = hop ?? { onlink: false, dead: false, weight: 1 };
+  const source = query.src ?? routeSource(netns, query.dst, route, nexthop);
+  return { nexthop, share, ...(source === undefined ? {} : { source }) };
+}
+
+/**
+ * fib_select_default(): default routes of one metric by gateways take turns while no neighbour entry tells them apart;
+ * the turn is nothing that a dump shows. A reachable first gateway keeps the flows.
+ */
+function equalDefaults(
+  { netns, query }: TableQuery,
+  group: readonly Route[],
+  first: Route,
+): readonly Route[] {
+  if (first.type !== 'unicast' || !isByGateway(first)) return [];
+  const rivals = group.filter(
+    (route) =>
+      route.type === 'unicast' &&
+      route.table === first.table &&
+      route.metric === first.metric &&
+      route.scope === first.scope &&
+      route.tos === first.tos &&
+      isByGateway(route) &&
+      judgedOf(netns, route).some(({ hop, state }) => state === 'ok' && isPermitted(netns, query, hop)),
+  );
+  // The function runs only where nothing else has chosen a next hop: not for a bound packet.
+  if (rivals.length < 2 || query.oif !== undefined || first.nexthops.length > 1) return [];
+  const sure = rivals.find((route) => {
+    const [hop] = route.nexthops;
+    return (
+      hop?.gateway !== undefined && neighbourStates(netns, hop.device, hop.gateway).includes('REACHABLE')
+    );
+  });
+  return sure === undefined ? rivals : [sure];
+}
+
+const isByGateway = ({ nexthops }: Route): boolean => nexthops[0]?.gateway !== undefined;
+
+export function found(
+  { query, rule, skipped }: TableQuery,
+  route: Route,
+  alternatives: readonly Alternative[],
+): RouteResult {
+  const [first] = alternatives;
+  if (first === undefined) return { state: 'none', skipped };
+  const chosen = first.route ?? route;
+  const total = alternatives.reduce((sum, { share }) => sum + share, 0);
+  const source = query.src ?? first.source;
+  return {
+    state: 'found',
+    route: chosen,
+    nexthop: first.nexthop,
+    alternatives: alternatives.map((one) => ({ ...one, share: one.share / total })),
+    table: tableName(route.table),
+    ...(rule === undefined ? {} : { rule }),
+    ...(source === undefined ? {} : { source }),
+    skipped,
+  };
+}

@@ -1,0 +1,165 @@
+/** One IPv6 table: fib6_table_lookup(), rt6_select() and, among the next hops, fib6_select_path(). */
+import type { Netns, NextHop, Route } from '../model/netns.ts';
+import { isUnspecified } from '../net/address.ts';
+import { contains } from '../net/prefix.ts';
+import { covering } from './routing-index.ts';
+import {
+  type Candidate,
+  insistedDevice,
+  type JudgedHop,
+  judgeHops,
+  neighbourFails,
+  selectGroup,
+  shares,
+} from './routing-nexthops.ts';
+import type { Alternative, RouteQuery, RouteResult } from './routing-query.ts';
+import { alternative, found, groupNotKnown, isSuppressed, type TableQuery } from './routing-table4.ts';
+import { isRefusing, sysctl } from './routing-tables.ts';
+
+/** One next hop of one route, and how well it fits (rt6_score_route); undefined: it may not be taken. */
+interface Scored {
+  readonly route: Route;
+  readonly hops: readonly JudgedHop[];
+  readonly index: number;
+  readonly score: number | undefined;
+}
+
+/** 'next' is -EAGAIN: the search goes on with the next rule. */
+export function lookupTable6(asked: TableQuery): RouteResult | 'next' {
+  const { netns } = asked;
+  // A host that does not forward passes over routers that do not answer, and comes back to them if nothing else is left.
+  const isHost = sysctl(netns, 'net.ipv6.conf.all.forwarding') === '0';
+  const first = select(asked, isHost);
+  const picked = first === undefined && isHost ? select(asked, false) : first;
+  if (picked === undefined) return 'next';
+  if ('state' in picked) return picked;
+  return outcome(asked, picked.scored, picked.isHost);
+}
+
+type Picked = { readonly scored: Scored; readonly isHost: boolean };
+type NotKnown = Extract<RouteResult, { state: 'unknown' }>;
+
+function select(asked: TableQuery, isHost: boolean): Picked | NotKnown | undefined {
+  for (const group of covering(asked.table, asked.query.dst))
+    for (const node of nodesOf(group, asked.query)) {
+      const scored = scoreNode(asked, node, isHost);
+      if ('state' in scored) return scored;
+      const best = selectInNode(scored);
+      if (best !== undefined) return { scored: best, isHost };
+    }
+  return undefined;
+}
+
+/** Routes for some sources only stand in a tree of their own below the destination's node: the longest fitting source first. */
+function nodesOf(group: readonly Route[], { src }: RouteQuery): readonly (readonly Route[])[] {
+  if (group.every((route) => route.from === undefined)) return [group];
+  const lengths = [...new Set(group.map((route) => route.from?.length ?? 0))].sort((a, b) => b - a);
+  return lengths.flatMap((length) => {
+    const node = group.filter(
+      ({ from }) =>
+        (from?.length ?? 0) === length &&
+        (from === undefined || (src !== undefined && !isUnspecified(src) && contains(from, src))),
+    );
+    return node.length === 0 ? [] : [node];
+  });
+}
+
+function scoreNode(
+  { netns, query, skipped }: TableQuery,
+  node: readonly Route[],
+  isHost: boolean,
+): readonly Scored[] | NotKnown {
+  const list: Scored[] = [];
+  for (const route of node) {
+    const judged = judgeHops(netns, isRefusing(route) ? onLoopback(route) : route);
+    if (judged.state === 'unknown') return judged;
+    for (const [index, { hop, state }] of judged.value.entries()) {
+      if (state !== 'ok') skipped.push({ route, device: hop.device ?? '', why: state });
+      const score = state === 'ok' ? scoreOf(netns, query, route, hop, isHost) : undefined;
+      list.push({ route, hops: judged.value, index, score });
+    }
+  }
+  return list;
+}
+
+/** Refusing routes are kept on lo, whatever their text says (ip6_route_info_create). */
+const onLoopback = (route: Route): Route => ({
+  ...route,
+  type: 'local',
+  nexthops: [{ device: 'lo', onlink: false, dead: false, weight: 1 }],
+});
+
+const preferences = { low: 1, medium: 2, high: 3 } as const;
+
+/** The router's preference counts more than the device that is asked for. */
+function scoreOf(
+  netns: Netns,
+  query: RouteQuery,
+  route: Route,
+  hop: NextHop,
+  isHost: boolean,
+): number | undefined {
+  const wanted = query.oif ?? query.iif;
+  const fits = wanted === undefined || wanted === hop.device;
+  const insisted = insistedDevice(query);
+  if (insisted !== undefined && hop.device !== undefined && insisted !== hop.device) return undefined;
+  if (isHost && hop.gateway !== undefined && neighbourFails(netns, hop)) return undefined;
+  return (fits ? 2 : 0) + 4 * preferences[route.preference ?? 'medium'];
+}
+
+/** find_rr_leaf(): the best of the first metric; if none of it will do, the best of all the others, whatever their metric. */
+function selectInNode(list: readonly Scored[]): Scored | undefined {
+  const metric = list[0]?.route.metric;
+  return (
+    best(list.filter(({ route }) => route.metric === metric)) ??
+    best(list.filter(({ route }) => route.metric !== metric))
+  );
+}
+
+function best(list: readonly Scored[]): Scored | undefined {
+  let top: Scored | undefined;
+  for (const one of list)
+    if (one.score !== undefined && (top === undefined || one.score > (top.score ?? -1))) top = one;
+  return top;
+}
+
+function outcome(asked: TableQuery, picked: Scored, isHost: boolean): RouteResult | 'next' {
+  const { netns, rule } = asked;
+  const { route, hops, index } = picked;
+  if (isRefusing(route)) {
+    if (route.type === 'throw') return 'next';
+    return { state: 'refused', type: route.type, route, ...(rule === undefined ? {} : { rule }) };
+  }
+  const suppressed = isSuppressed(netns, route, rule, hops[index]?.hop.device);
+  if (suppressed === 'unknown') return groupNotKnown;
+  if (suppressed) return 'next';
+  return found(asked, route, alternativesOf(asked, picked, isHost));
+}
+
+function alternativesOf(
+  { netns, query }: TableQuery,
+  picked: Scored,
+  isHost: boolean,
+): readonly Alternative[] {
+  const { route, hops, index } = picked;
+  if (hops.length < 2) return [alternative(netns, query, route, hops[index]?.hop, 1)];
+  const isGroup = route.nexthopId !== undefined;
+  const candidates = hops.map(
+    ({ hop, state }): Candidate => ({
+      weight: hop.weight,
+      dead: isGroup ? state === 'device-down' || state === 'device-missing' : state !== 'ok',
+      passedOver: isGroup
+        ? neighbourFails(netns, hop)
+        : scoreOf(netns, query, route, hop, isHost) === undefined,
+      preferred: false,
+    }),
+  );
+  const spread = shares(candidates, (natural) =>
+    isGroup ? selectGroup(candidates, natural) : candidates[natural]?.passedOver === true ? index : natural,
+  );
+  const order = [index, ...hops.keys()].filter((one, at, all) => all.indexOf(one) === at);
+  return order.flatMap((one) => {
+    const share = spread[one] ?? 0;
+    return share > 0 ? [alternative(netns, query, route, hops[one]?.hop, share)] : [];
+  });
+}
