@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Netns } from '../../src/model/netns.ts';
 import { formatPacket } from '../../src/net/packet.ts';
 import { exec } from '../../src/system/exec.ts';
-import { flowsPerWorld, type Injection, injector, randomFlow, setUp } from './netfilter-flows.ts';
+import { type Injection, injector, randomFlow, setUp } from './netfilter-flows.ts';
 import { randomRules, randomSets } from './netfilter-rules.ts';
 import { cannotRun, inNetns, type Random, randomFrom, readNetns, run } from './netfilter-support.ts';
 import { encode } from './netfilter-wire.ts';
