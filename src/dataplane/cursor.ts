@@ -156,5 +156,6 @@ export function closeHop(cursor: Cursor, outDevice?: string): Cursor {
 /** Moves the packet to another namespace. skb->mark does not cross: skb_scrub_packet() clears it between namespaces. */
 export function enter(cursor: Cursor, netns: Netns, inDevice: string, outDevice: string): Cursor {
   const closed = closeHop(cursor, outDevice);
-  return { ...closed, netns, inDevice, packet: { ...closed.packet, mark: 0 } };
+  const { proxied: _proxied, ...packet } = closed.packet;
+  return { ...closed, netns, inDevice, packet: { ...packet, mark: 0 } };
 }

@@ -149,7 +149,7 @@ function atRightPlace(world: World, arrival: Arrival): Arrival {
 }
 
 function replyTo(there: Cursor, flow: Flow, lengthBytes = there.packet.lengthBytes): Cursor {
-  const asked = there.packet;
+  const { proxied: _proxied, ...asked } = there.packet;
   const packet: Packet = {
     ...asked,
     src: asked.dst,

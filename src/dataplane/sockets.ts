@@ -13,12 +13,16 @@ export type Listening =
 /** Looks for the socket that inet_lookup_listener() would find for the packet's destination. */
 export function listening(netns: Netns, packet: Packet, inDevice: string): Listening {
   if (netns.sockets.state === 'unknown') return { state: 'unknown', why: netns.sockets.why };
+  const { proxied } = packet;
   const onPort = netns.sockets.value.filter(
     (socket) =>
       socket.protocol === packet.protocol &&
-      socket.port === packet.dstPort &&
+      socket.port === (proxied ?? { port: packet.dstPort }).port &&
       (socket.protocol === 'udp' || socket.state === 'LISTEN'),
   );
+  // nf_tproxy_assign_sock: the socket takes it whatever address it is for.
+  const assigned = proxied === undefined ? undefined : onPort[0];
+  if (assigned !== undefined) return { state: 'yes', socket: assigned };
   const hit = onPort.find(
     (socket) => accepts(socket, packet) && (socket.device === undefined || socket.device === inDevice),
   );

@@ -4,6 +4,7 @@
  */
 import type { Family } from '../net/address.ts';
 import type { Prefix } from '../net/prefix.ts';
+import type { CtTarget, ModuleTest, SetOperation, TproxyTarget } from './match-modules.ts';
 import type { SourceRef } from './source.ts';
 
 export type HookName = 'prerouting' | 'input' | 'forward' | 'output' | 'postrouting';
@@ -118,6 +119,8 @@ export type Match =
       readonly withMark: boolean;
       readonly acceptLocal: boolean;
     })
+  /** A module of its own; `text` is the whole section as iptables reads it, its negation included. */
+  | (Negatable & { readonly kind: 'module'; readonly text: string; readonly test: ModuleTest })
   /** Matches some packets and not others, by time or rate: limit, hashlimit, recent. `text` is the option text. */
   | { readonly kind: 'rate'; readonly text: string }
   /** Always true: comment, nfacct, a bare `-m tcp`. */
@@ -170,6 +173,12 @@ export type Target =
   | { readonly kind: 'set-connmark'; readonly value: number; readonly mask: number }
   | { readonly kind: 'save-connmark' | 'restore-connmark'; readonly nfmask: number; readonly ctmask: number }
   | { readonly kind: 'notrack' }
+  /** CT with anything but --notrack. */
+  | { readonly kind: 'ct-template'; readonly text: string; readonly ct: CtTarget }
+  /** SET: later packets find the set changed. */
+  | { readonly kind: 'change-set'; readonly text: string; readonly operation: SetOperation }
+  /** Hands the packet to a local socket, if there is one for it. */
+  | { readonly kind: 'tproxy'; readonly text: string; readonly proxy: TproxyTarget }
   /** TTL and HL. */
   | { readonly kind: 'set-ttl'; readonly how: 'set' | 'inc' | 'dec'; readonly value: number }
   /** tos = (tos & ~mask) ^ value; TOS and DSCP. */

@@ -206,8 +206,8 @@ const targets: readonly [string, Target][] = [
 ];
 
 const unknowns = [
-  '-m string --string x --algo bm',
-  '-m u32 --u32 0=1',
+  '-m realm --realm 1',
+  '-m u32 --u32 0=x',
   '-m conntrack --ctstatus WAITING',
   '-m conntrack --ctorigdst 10.0.0.1 --ctbrandnew 1',
   '-m set --match-set S src --packets-gt 3',
@@ -231,10 +231,10 @@ describe('rules', () => {
   });
   it.each([
     '-j NFQUEUE --queue-num 0',
-    '-j TPROXY --on-port 1',
+    '-j TPROXY --on-port x',
     '-j BRANDNEW --x 1',
     '-j DNAT --to-destination 1.2.3.4:80-90/100',
-    '-j CT --zone 1',
+    '-j CT --zone 1 --zone-orig 2',
   ])('%s is an unknown target', (text) => expect(rule(text).target).toMatchObject({ kind: 'unknown', text }));
   it('reads IPv6 NAT targets with and without brackets', () => {
     const from = address('fd00::1').value;

@@ -2,6 +2,7 @@
  * Connection tracking as nf_conntrack does it, for the packets of one walk: values only, a table is replaced, never changed.
  * One table serves every namespace; a connection belongs to one.
  */
+import type { CtTarget } from '../../model/match-modules.ts';
 import type { Tuple } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
 import { type Address, sameAddress } from '../../net/address.ts';
@@ -68,8 +69,20 @@ export interface Tracking {
 }
 
 export interface Template {
-  readonly zone?: Zone;
+  readonly zoneRule?: NonNullable<CtTarget['zone']>;
   readonly helper?: string;
+}
+
+/** nf_ct_zone_tmpl: `mark` is the packet's mark when it comes to conntrack. The default zone is no zone. */
+export function zoneOf(template: Template | undefined, packet: Packet): Zone | undefined {
+  const rule = template?.zoneRule;
+  if (rule === undefined) return undefined;
+  const id = rule.id === 'mark' ? packet.mark & 0xffff : rule.id;
+  if (id === 0) return undefined;
+  return {
+    original: rule.direction === 'reply' ? 0 : id,
+    reply: rule.direction === 'original' ? 0 : id,
+  };
 }
 
 /** The table, and what the packet under way carries with it: it is the same value that goes on with the packet. */
@@ -166,7 +179,9 @@ export type RecordedLookup = (protocol: Transport, tuple: Tuple) => readonly Con
 export interface TrackOptions {
   /** nf_conntrack_tcp_loose. */
   readonly tcpLoose?: boolean;
-  readonly template?: Template;
+  readonly zone?: Zone;
+  /** Named by a CT rule. */
+  readonly helper?: string;
   readonly recorded?: RecordedLookup;
 }
 
@@ -187,9 +202,8 @@ function lookupConnection(
   netns: string,
   protocol: Transport,
   tuple: Tuple,
-  { template, recorded }: TrackOptions,
+  { zone = defaultZone, recorded }: TrackOptions,
 ): Found | undefined {
-  const zone = template?.zone ?? defaultZone;
   // Newest first: a replaced connection stands at the end.
   for (let i = view.entries.length - 1; i >= 0; i--) {
     const connection = view.entries[i];
@@ -233,7 +247,7 @@ function openConnection(
   netns: string,
   packet: Packet,
   original: Tuple,
-  { tcpLoose = true, template }: TrackOptions,
+  { tcpLoose = true, zone, helper }: TrackOptions,
 ): Tracking {
   if (isIcmp(packet.protocol) && !icmpReply[packet.protocol].has(packet.icmp?.type ?? -1)) return notTracked;
   const tcp = packet.protocol === 'tcp' ? openTcp(packet.flags ?? {}, tcpLoose) : undefined;
@@ -248,7 +262,8 @@ function openConnection(
       reply: invert(packet.protocol, original),
       seenReply: false,
       ...(tcp === undefined ? {} : { tcp }),
-      ...template,
+      ...(zone === undefined ? {} : { zone }),
+      ...(helper === undefined ? {} : { helper }),
       volume: {
         original: { packets: 1, bytes: packet.lengthBytes },
         reply: { packets: 0, bytes: 0 },

@@ -85,7 +85,7 @@ const verdicts = (outcomes: readonly HookOutcome[]) =>
   outcomes.map(({ verdict, share }) => `${verdict} ${share}`);
 
 describe('verdicts of the forward hook', () => {
-  const unknownMatch = '-A FORWARD -m bpf --bytecode "1,6 0 0 0" -j';
+  const unknownMatch = '-A FORWARD -m realm --realm 1 -j';
   test.each([
     ['no rules', '', 'accept 1'],
     ['a drop', '-A FORWARD -p tcp --dport 80 -j DROP', 'drop 1'],
@@ -160,7 +160,7 @@ describe('verdicts of the forward hook', () => {
   test('undecided rules in a row are not walked without end', () => {
     const marks = Array.from(
       { length: 100 },
-      (_, i) => `-A FORWARD -m bpf --bytecode "1,6 0 0 0" -j CONNMARK --set-xmark ${i}/0xff`,
+      (_, i) => `-A FORWARD -m realm --realm 1 -j CONNMARK --set-xmark ${i}/0xff`,
     );
     expect(verdicts(at(netns({ filter: marks.join('\n') }), 'forward'))).toEqual(['unknown 1']);
   });

@@ -7,6 +7,7 @@ import { setMapping, untracked } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { nextRules } from './dispatch.ts';
 import { evaluateRule } from './matches.ts';
+import { attachTemplate, isFree, takesPacket } from './modules/effects.ts';
 import { chooseMapping, type NatTarget } from './nat.ts';
 import { joinDoubt, merge, outcome } from './outcomes.ts';
 import { visited, visitedPolicy } from './path.ts';
@@ -171,7 +172,13 @@ function apply(run: Run, place: Place, reached: Position, rule: Rule, next: Next
         ),
       );
     case 'notrack':
-      return go(state.tracking.connection === undefined ? { ...state, tracking: untracked } : state);
+      return go(isFree(state) ? { ...state, tracking: untracked } : state);
+    case 'ct-template':
+      return go(attachTemplate(state, target.ct));
+    case 'change-set':
+      return go(state);
+    case 'tproxy':
+      return applyTproxy(run, place, position, rule, target, next);
     case 'set-ttl': {
       const ttl = changedTtl(target, state.packet.ttl);
       return go({ ...state, packet: { ...state.packet, ttl } });
@@ -183,6 +190,35 @@ function apply(run: Run, place: Place, reached: Position, rule: Rule, next: Next
     case 'unknown':
       return cannotApply(run, place, position, rule, `${target.text}: ${target.why}`, next);
   }
+}
+
+/** A socket takes the packet, or it is lost; where neither is sure both ways are followed. */
+function applyTproxy(
+  run: Run,
+  place: Place,
+  position: Position,
+  rule: Rule,
+  target: Extract<Target, { kind: 'tproxy' }>,
+  next: Next,
+): Effect {
+  const { state } = position;
+  const taken = takesPacket(run.context, target.proxy, state);
+  const dropped = refuse(run, place, state, rule, 'drop');
+  if (taken === false || dropped.kind === 'go') return dropped;
+  const { value, mask, port } = target.proxy;
+  const marked = withMark(place, state, rule, ((state.packet.mark & ~mask) ^ value) >>> 0);
+  const proxied = { port: port === 0 ? state.packet.dstPort : port };
+  const onward = next({ ...marked, packet: { ...marked.packet, proxied } });
+  if (taken === true) return { kind: 'done', outcomes: onward };
+  const outcomes = joinDoubt(
+    state,
+    run.context.netns.id,
+    [rule.source],
+    taken.doubt,
+    onward,
+    dropped.outcomes,
+  );
+  return { kind: 'done', outcomes };
 }
 
 /** ttl_tg: the value stays inside a byte. */

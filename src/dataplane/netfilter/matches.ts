@@ -15,6 +15,7 @@ import {
   statesOf,
 } from './entry-matches.ts';
 import { inSet } from './ipsets.ts';
+import { moduleMatches } from './modules/match.ts';
 import { allOf, type MatchResult, negateIf, type Truth } from './truth.ts';
 
 /** What a rule looks at; the packet and its tracking change from rule to rule. */
@@ -117,6 +118,8 @@ function evaluateMatch(match: Match, subject: Subject): MatchResult {
       return ownerMatches(match, context);
     case 'reverse-path':
       return reversePathMatches(match, subject);
+    case 'module':
+      return moduleMatches(match, subject);
     case 'rate':
       return { doubt: `whether "${match.text}" lets this packet pass depends on other traffic` };
     case 'always':

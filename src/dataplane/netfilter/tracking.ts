@@ -3,7 +3,14 @@ import type { Netns } from '../../model/netns.ts';
 import { formatAddress, sameAddress } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
 import { sysctl } from '../routing-tables.ts';
-import { type Connection, type Connections, type Template, type Tracking, track } from './conntrack.ts';
+import {
+  type Connection,
+  type Connections,
+  type Template,
+  type Tracking,
+  track,
+  zoneOf,
+} from './conntrack.ts';
 import type { HookOutcome } from './context.ts';
 import { joinDoubt, outcome } from './outcomes.ts';
 import { recordedLookup } from './recorded.ts';
@@ -17,10 +24,12 @@ export function startTracking(
   packet: Packet,
   template?: Template,
 ): Tracking {
+  const zone = zoneOf(template, packet);
   return track(connections, netns.id, packet, {
     tcpLoose: sysctl(netns, 'net.netfilter.nf_conntrack_tcp_loose') !== '0',
     recorded: recordedLookup(netns),
-    ...(template === undefined ? {} : { template }),
+    ...(zone === undefined ? {} : { zone }),
+    ...(template?.helper === undefined ? {} : { helper: template.helper }),
   });
 }
 

@@ -12,6 +12,7 @@ import {
   readTtl,
 } from './header-matches.ts';
 import { readIcmpType } from './icmp.ts';
+import { questionModules } from './module-matches.ts';
 import { readAddressRange, readPortList, readPortRange, readU32, readValueMask } from './numbers.ts';
 import { type Option, type Section, sectionText } from './options.ts';
 
@@ -34,7 +35,7 @@ export function lowerModule(section: Section, family: Family): LoweredModule {
   }
   const why = notInState.get(section.name);
   if (why !== undefined) return { matches: [{ kind: 'unknown', text: sectionText(section), why }] };
-  const read = modules.get(section.name);
+  const read = modules.get(section.name) ?? questionModules.get(section.name);
   const matches = read?.(section, family);
   if (matches !== undefined) return { matches };
   const reason =
@@ -47,34 +48,13 @@ export function lowerModule(section: Section, family: Family): LoweredModule {
 
 /** Modules that are understood, and ask for facts that neither a snapshot nor the simulated packet has. */
 const notInState = new Map<string, string>([
-  ['socket', 'socket matches by the local sockets'],
-  ['cgroup', 'cgroup matches the process that sent the packet, which is not recorded'],
-  ['bpf', 'bpf runs a program'],
-  ['string', 'string matches the payload'],
-  ['u32', 'u32 matches raw bytes of the packet'],
-  ['policy', 'policy matches IPsec state'],
   ['ipvs', 'ipvs matches IPVS state'],
-  ['helper', 'helper matches the conntrack helper of the connection'],
   ['realm', 'realm matches the routing realm'],
-  ['ecn', 'ecn matches a header field that the walk does not carry'],
-  ['connbytes', 'connbytes matches the traffic of the connection so far'],
-  ['connlabel', 'connlabel matches labels that are not recorded'],
-  ['devgroup', 'devgroup matches device groups, which are not recorded'],
-  ['tcpmss', 'tcpmss matches a TCP option that the walk does not carry'],
   ['osf', 'osf guesses the operating system of the sender'],
   ['cpu', 'cpu matches the processor that handles the packet'],
   ['cluster', 'cluster matches by a hash of the connection'],
   ['rateest', 'rateest compares measured rates'],
-  ['ah', 'ah matches a header that the walk does not carry'],
-  ['esp', 'esp matches a header that the walk does not carry'],
-  ['ipcomp', 'ipcomp matches a header that the walk does not carry'],
-  ['l2tp', 'l2tp matches a header that the walk does not carry'],
-  ['dst', 'dst matches IPv6 options that the walk does not carry'],
-  ['hbh', 'hbh matches IPv6 options that the walk does not carry'],
-  ['frag', 'frag matches an IPv6 header that the walk does not carry'],
-  ['rt', 'rt matches an IPv6 header that the walk does not carry'],
-  ['mh', 'mh matches an IPv6 header that the walk does not carry'],
-  ['ipv6header', 'ipv6header matches extension headers, which the walk does not carry'],
+  ['eui64', 'eui64 compares the frame with the source address'],
 ]);
 
 const tcpUdp: Readonly<Record<string, OptionReader>> = {

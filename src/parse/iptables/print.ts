@@ -39,6 +39,7 @@ function printMatch(match: Match, family: Family, protocol: number | undefined):
     case 'always':
     case 'unknown':
     case 'owner':
+    case 'module':
       return match.text;
     case 'ct-entry':
       return printConntrack(match, formatPrefix);
@@ -81,6 +82,7 @@ function printOption(
         | 'always'
         | 'unknown'
         | 'owner'
+        | 'module'
         | 'ct-entry'
         | 'reverse-path'
         | 'protocol'
@@ -201,6 +203,9 @@ function printTarget(target: Target, family: Family): string {
   switch (target.kind) {
     case 'continue':
     case 'unknown':
+    case 'ct-template':
+    case 'change-set':
+    case 'tproxy':
       return target.text;
     case 'accept':
     case 'drop':

@@ -2,6 +2,7 @@
 import type { NatRange, Target } from '../../model/netfilter.ts';
 import { type Family, parseAddress } from '../../net/address.ts';
 import { readDscpValue, readTosValue } from './header-matches.ts';
+import { readCt, readSetTarget, readTproxy } from './module-targets.ts';
 import { readAddressRange, readNetwork, readPortRange, readU32, readValueMask } from './numbers.ts';
 import { type Section, sectionText } from './options.ts';
 
@@ -37,7 +38,6 @@ const passing: ReadonlySet<string> = new Set([
 const outside = new Map<string, string>([
   ['NFQUEUE', 'NFQUEUE leaves the verdict to a program'],
   ['QUEUE', 'QUEUE leaves the verdict to a program'],
-  ['TPROXY', 'TPROXY hands the packet to a local socket'],
   ['SYNPROXY', 'SYNPROXY answers the handshake itself'],
   ['CLUSTERIP', 'CLUSTERIP shares one address between hosts'],
   ['HMARK', 'HMARK sets the mark from a hash'],
@@ -68,6 +68,7 @@ const readers = new Map<string, Reader>([
   ['TOS', readTosTarget],
   ['DSCP', readDscpTarget],
   ['SET', readSetTarget],
+  ['TPROXY', readTproxy],
 ]);
 
 /** Whether `-j NAME` names an extension and not a chain. iptables looks for extensions first. */
@@ -197,14 +198,6 @@ function readDscpTarget({ options }: Section): Target | undefined {
   return value === undefined ? undefined : { kind: 'set-tos', value: value * 4, mask: 0xfc };
 }
 
-/** --add-set and --del-set change a set, which the walk leaves as it was recorded; --map-set may change the packet. */
-function readSetTarget(section: Section): Target {
-  const text = sectionText(section);
-  return section.options.some(({ name }) => name.startsWith('--map-'))
-    ? { kind: 'unknown', text, why: 'SET maps values of a set to the packet' }
-    : { kind: 'continue', text };
-}
-
 function readRedirect(section: Section): Target | undefined {
   const options = only(section, ['--to-ports'], natFlags);
   const text = options?.get('--to-ports');
@@ -261,16 +254,4 @@ function readConnmark(section: Section): Target | undefined {
   const ctmask = mask('--ctmask');
   if (nfmask === undefined || ctmask === undefined) return undefined;
   return { kind: option.name === '--save-mark' ? 'save-connmark' : 'restore-connmark', nfmask, ctmask };
-}
-
-/** --helper and the event filters leave the packet and its tracking as they are; zones split the connection table. */
-function readCt(section: Section): Target | undefined {
-  const { options } = section;
-  if (options.some(({ name }) => name.startsWith('--zone')))
-    return { kind: 'unknown', text: sectionText(section), why: 'zones split the connection table' };
-  if (options.length === 1 && options[0]?.name === '--notrack') return { kind: 'notrack' };
-  const harmless = ['--helper', '--ctevents', '--expevents', '--timeout'];
-  return options.length > 0 && options.every(({ name }) => harmless.includes(name))
-    ? { kind: 'continue', text: sectionText(section) }
-    : undefined;
 }

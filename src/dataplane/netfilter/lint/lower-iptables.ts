@@ -161,6 +161,8 @@ function lowerMatch(match: Match, family: Family): Fields | 'volatile' {
       return 'volatile';
     case 'always':
       return [];
+    case 'module':
+      return lowerModule(match);
     case 'unknown':
       return isSettled(match.text) ? [[`atom:${match.text}`, truth(true)]] : 'volatile';
     default: {
@@ -174,6 +176,15 @@ function lowerMatch(match: Match, family: Family): Fields | 'volatile' {
       ];
     }
   }
+}
+
+/** What the connection has carried and how many there are changes from packet to packet; all else is a fact of its own. */
+function lowerModule({ negate, text, test }: Extract<Match, { kind: 'module' }>): Fields | 'volatile' {
+  if (test.kind === 'connbytes' || test.kind === 'connlimit') return 'volatile';
+  // Extensions of bpf read more than the packet: its mark, which other rules change.
+  if (test.kind === 'bpf' && test.program.some(({ k }) => k >= 0xfffff000)) return 'volatile';
+  // Negation and its absence can both be false where there is nothing to ask: they are no opposites.
+  return [[`atom:${negate ? '! ' : ''}${text}`, truth(true)]];
 }
 
 /** Modules that say nothing about time or traffic: asked twice of one packet they answer alike. */
@@ -218,6 +229,7 @@ function effectOf(target: Target): Effect {
     case 'jump':
     case 'goto':
       return { kind: target.kind, chain: target.chain };
+    case 'tproxy':
     case 'unknown':
       return { kind: 'unknown', text: target.text };
     default:
@@ -262,7 +274,10 @@ function changesOf(target: Target): ReadonlySet<string> {
     case 'save-connmark':
       return new Set(['connmark']);
     case 'notrack':
+    case 'ct-template':
       return new Set(['state', 'connmark']);
+    case 'change-set':
+      return new Set(['set:']);
     default:
       return everything;
   }
