@@ -29,7 +29,7 @@ export const withNetfilterSource = (command: Command): Command =>
   withSource(
     command.argument(
       '[file...]',
-      'iptables-save or ip6tables-save output of either backend, nft -j list ruleset, ipset save',
+      'iptables-save or ip6tables-save output of either backend, nft list ruleset (also -j), ipset save',
     ),
   )
     .option('--node <name>', 'of a snapshot or lab: this node only')
@@ -88,7 +88,7 @@ function ofNetns(netns: Netns, podNetworks: readonly Prefix[]): NetfilterSource 
       code: 'netfilter/not-recorded',
       what: `the rules of ${netns.id} are not known`,
       why: rulesets.why,
-      todo: 'record iptables-save.txt and nft.json of that namespace',
+      todo: 'record iptables-save.txt and nft.json or nft.txt of that namespace',
     });
   for (const part of [rulesets, nftTables])
     if (part.state === 'unknown') note(`podpath: ${netns.id}: ${part.why}`);
@@ -139,12 +139,8 @@ async function readRules(file: string): Promise<RuleFile> {
     const { parseNftJson } = await import('../parse/nft/json.ts');
     return { kind: 'nft', tables: accept(parseNftJson(text, file)) };
   }
-  if (/^\s*table (ip|ip6|inet|arp|bridge|netdev) /.test(text))
-    throw unreadable(
-      file,
-      "it is nft's own text, of which podpath reads the JSON form",
-      `nft -j list ruleset`,
-    );
+  const { isNftText, parseNftText } = await import('../parse/nft/text.ts');
+  if (isNftText(text)) return { kind: 'nft', tables: accept(parseNftText(text, file)) };
   if (/^\s*(#.*\n)*\s*create \S+ \S+:/.test(text)) {
     const { parseIpset } = await import('../parse/ipset.ts');
     return { kind: 'ipset', sets: accept(parseIpset(text, file)) };
@@ -164,32 +160,35 @@ async function readText(file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw unreadable(file, error instanceof Error ? error.message : String(error), undefined);
+    throw unreadable(file, error instanceof Error ? error.message : String(error));
   }
 }
 
-const unreadable = (file: string, why: string, command: string | undefined): PodpathError =>
+const unreadable = (file: string, why: string): PodpathError =>
   new PodpathError({
     code: 'netfilter/unreadable',
     what: `${file} cannot be read as packet-filter rules`,
     why,
-    todo:
-      command === undefined
-        ? 'give a file that iptables-save, ip6tables-save or nft -j list ruleset printed'
-        : `record them with: ${command}`,
+    todo: 'give a file that iptables-save, ip6tables-save or nft list ruleset printed',
   });
 
 type Parsed<T> =
   | { readonly ok: true; readonly value: T }
   | {
       readonly ok: false;
-      readonly error: { readonly message: string; readonly line?: number; readonly file: string };
+      readonly error: {
+        readonly message: string;
+        readonly line?: number;
+        readonly column?: number;
+        readonly file: string;
+      };
     };
 
 function accept<T>(parsed: Parsed<T>): T {
   if (parsed.ok) return parsed.value;
-  const { file, line, message } = parsed.error;
-  throw unreadable(`${file}${line === undefined ? '' : `:${line}`}`, message, undefined);
+  const { file, line, column, message } = parsed.error;
+  const place = [file, line, line === undefined ? undefined : column].filter((part) => part !== undefined);
+  throw unreadable(place.join(':'), message);
 }
 
 /** By the tool that the header names, the file's name, or what only IPv6 rules have. */

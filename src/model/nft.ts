@@ -13,8 +13,8 @@ export interface NftTable {
   readonly handle: number;
   /** Path inside the snapshot. */
   readonly file: string;
-  /** Its base chains are not in force. */
-  readonly dormant?: true;
+  /** `yes`: its base chains are not in force. */
+  readonly dormant?: 'yes' | 'unknown';
   /** In the order of the file; also those of `chains` that are attached to a hook. */
   readonly baseChains: readonly NftBaseChain[];
   readonly chains: ReadonlyMap<string, NftChain>;

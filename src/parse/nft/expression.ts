@@ -25,6 +25,8 @@ export function readExpression(json: unknown, depth = 0): NftExpr {
 const readWord = (word: string): NftExpr => {
   if (word === '*') return { kind: 'any' };
   if (word.startsWith('@')) return { kind: 'set-ref', name: word.slice(1) };
+  // Types whose values nft has no names for here are printed as text.
+  if (/^(?:0|[1-9]\d{0,14})$/.test(word)) return { kind: 'constant', value: Number(word) };
   return { kind: 'constant', value: word };
 };
 

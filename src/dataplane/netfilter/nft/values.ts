@@ -159,9 +159,10 @@ const words: Partial<Readonly<Record<NftType, Readonly<Record<string, number>>>>
 
 /** What a constant is among values of a type; undefined if it is no value of it. */
 function constantOf(value: string | number | boolean, type: NftType): Scalar | undefined {
+  // Names may be all digits.
+  if (type === 'name' && typeof value !== 'boolean') return { kind: 'name', name: String(value) };
   if (typeof value === 'number') return Number.isSafeInteger(value) ? number(type, value) : undefined;
   if (typeof value === 'boolean') return number(type, value ? 1 : 0);
-  if (type === 'name') return { kind: 'name', name: value };
   if (type === 'ipv4' || type === 'ipv6') {
     const address = parseAddress(value);
     return address === undefined || addressType(address) !== type ? undefined : number(type, address.value);
