@@ -45,7 +45,7 @@ function header4(packet: Packet, id: number, payloadBytes: number): Buffer {
 
 function header6(packet: Packet, id: number, payloadBytes: number): Buffer {
   const header = Buffer.alloc(40);
-  header.writeUInt32BE(0x60000000 + (id & 0xfffff), 0);
+  header.writeUInt32BE(0x60000000 + (packet.tos ?? 0) * 0x100000 + (id & 0xfffff), 0);
   header.writeUInt16BE(payloadBytes, 4);
   header.writeUInt8(protocolNumber[packet.protocol], 6);
   header.writeUInt8(packet.ttl, 7);
@@ -129,6 +129,7 @@ interface Header {
   readonly protocol: number;
   readonly ttl: number;
   readonly df: boolean;
+  readonly tos: number;
   readonly lengthBytes: number;
   readonly id: number;
   /** Where the transport header begins. */
@@ -147,6 +148,7 @@ function readHeader(bytes: Buffer): Header | undefined {
       protocol: bytes.readUInt8(9),
       ttl: bytes.readUInt8(8),
       df: (flags & 0x4000) !== 0,
+      tos: bytes.readUInt8(1),
       lengthBytes: bytes.readUInt16BE(2),
       id: bytes.readUInt16BE(4),
       at: (bytes.readUInt8(0) & 15) * 4,
@@ -164,6 +166,7 @@ function readHeader(bytes: Buffer): Header | undefined {
     protocol: bytes.readUInt8(6),
     ttl: bytes.readUInt8(7),
     df: true,
+    tos: (bytes.readUInt16BE(0) >>> 4) & 0xff,
     lengthBytes: 40 + bytes.readUInt16BE(4),
     id: bytes.readUInt32BE(0) & 0xfffff,
     at: 40,
@@ -182,7 +185,7 @@ const tcpFlags = (byte: number): TcpFlags => ({
 export function decode(bytes: Buffer): Wire | undefined {
   const header = readHeader(bytes);
   if (header === undefined || header.isTail) return undefined;
-  const { src, dst, ttl, df, lengthBytes, id, at } = header;
+  const { src, dst, ttl, df, tos, lengthBytes, id, at } = header;
   const protocol = transports[header.protocol];
   if (protocol === undefined) return undefined;
   const isIcmp = protocol === 'icmp' || protocol === 'icmpv6';
@@ -199,6 +202,7 @@ export function decode(bytes: Buffer): Wire | undefined {
     lengthBytes,
     df,
     ttl,
+    ...(tos === 0 ? {} : { tos }),
     mark: 0,
     ...(protocol === 'tcp' && bytes.length > at + 13 ? { flags: tcpFlags(bytes.readUInt8(at + 13)) } : {}),
     ...(isIcmp

@@ -1,30 +1,15 @@
 /** Disagreements that random worlds have found, or that their tools cannot make: each as a small world of its own, asked of the kernel too. */
-import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { simulation } from '../../src/dataplane/simulate.ts';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { address } from '../../src/net/address.ts';
 import type { Packet } from '../../src/net/packet.ts';
-import { exec } from '../../src/system/exec.ts';
-import { cannotRun, inNetns, readNetns, run } from './netfilter-support.ts';
-import { compare, describeOurs, type Injection } from './simulate-flows.ts';
-import { setUp } from './simulate-world.ts';
+import { cannotRun } from './netfilter-support.ts';
+import { compare, describeOurs, RouteErrors } from './simulate-compare.ts';
+import { askAgain, type Question } from './simulate-flows.ts';
+import { KernelNamespace, sweep } from './simulate-namespace.ts';
+import { load, type WorldText } from './simulate-world.ts';
 
 const why = cannotRun();
 if (why !== undefined) console.log(`simulate cases skipped: ${why}`);
-
-const name = `pp-simc-${process.pid}`;
-const files = [
-  'ip-link.json',
-  'ip-addr.json',
-  'ip-route.json',
-  'ip-route6.json',
-  'ip-rule.json',
-  'ip-rule6.json',
-  'nft.json',
-  'iptables-save.txt',
-  'ip6tables-save.txt',
-  'ipset.txt',
-  'sysctl.txt',
-];
 
 interface Sent extends Partial<Omit<Packet, 'src' | 'dst'>> {
   readonly via: string;
@@ -36,9 +21,13 @@ interface Case {
   readonly title: string;
   /** Lines of `ip -batch`. */
   readonly ip?: readonly string[];
+  readonly ip6?: readonly string[];
   readonly sysctl?: readonly string[];
   /** `nft -f`. */
   readonly nft?: string;
+  /** `iptables-restore` and `ip6tables-restore`. */
+  readonly rules4?: string;
+  readonly rules6?: string;
   readonly packets: readonly Sent[];
   /** How our words for each packet begin; the kernel must agree with all of them. */
   readonly ends: readonly string[];
@@ -121,7 +110,7 @@ const cases: readonly Case[] = [
   },
   {
     title: "IPv6 routers mind the route's MTU after FORWARD, the device's before it",
-    ip: ['route add fd00:50::/64 dev tc mtu 1300'],
+    ip6: ['route add fd00:50::/64 dev tc mtu 1300'],
     nft: 'table ip6 t { chain c { type filter hook forward priority 0; ip6 saddr fd00:1::3 drop; }; }',
     packets: [
       { via: 'tin', from: 'fd00:1::2', to: 'fd00:50::1', lengthBytes: 1450 },
@@ -178,34 +167,54 @@ const packetOf = ({ via: _, from, to, ...more }: Sent): Packet => {
   };
 };
 
-describe.skipIf(why !== undefined)('simulate and the kernel', () => {
-  beforeEach(() => setUp(name));
-  afterAll(async () => {
-    await exec(['ip', 'netns', 'delete', name]);
-  });
+/** A world that does nothing of its own. */
+const plain: WorldText = {
+  backend: 'native',
+  settings: [
+    'net.ipv4.ip_forward 1',
+    'net.ipv6.conf.all.forwarding 1',
+    ...['all', 'tin', 'tout', 'tc', 'td'].map((device) => `net.ipv4.conf.${device}.rp_filter 0`),
+  ],
+  routing4: [],
+  routing6: [],
+  sets: [],
+  rules4: [],
+  rules6: [],
+  native: [],
+};
 
-  test.each(cases)('$title', async ({ ip = [], sysctl = [], nft, packets, ends }) => {
-    const settings = [
-      'net.ipv4.ip_forward=1',
-      'net.ipv6.conf.all.forwarding=1',
-      'net.ipv4.conf.all.rp_filter=0',
-    ];
-    const devices = ['tin', 'tout', 'tc', 'td'].map((device) => `net.ipv4.conf.${device}.rp_filter=0`);
-    await run(inNetns(name, ['sysctl', '-qw', ...settings, ...devices, ...sysctl]));
-    if (ip.length > 0) await run(inNetns(name, ['ip', '-batch', '-']), `${ip.join('\n')}\n`);
-    if (nft !== undefined) await run(inNetns(name, ['nft', '-f', '-']), nft);
-    const netns = await readNetns(name, files);
-    const send = simulation(netns);
-    const injections = packets.map((sent): Injection => {
+const lines = (text = ''): string[] => text.split('\n').filter((line) => line !== '');
+
+describe.skipIf(why !== undefined)('simulate and the kernel', () => {
+  let kernel: KernelNamespace;
+  beforeEach(async () => {
+    await sweep('pp-simc');
+    kernel = await KernelNamespace.open(`pp-simc-${process.pid}`);
+  });
+  afterEach(() => kernel.close());
+
+  test.each(cases)('$title', async ({ ip, ip6, sysctl = [], nft, rules4, rules6, packets, ends }) => {
+    const world: WorldText = {
+      ...plain,
+      settings: [...plain.settings, ...sysctl.map((line) => line.replace('=', ' '))],
+      routing4: ip ?? [],
+      routing6: ip6 ?? [],
+      native: lines(nft),
+      rules4: lines(rules4),
+      rules6: lines(rules6),
+    };
+    const netns = await load(kernel, world);
+    if (typeof netns === 'string') throw new Error(netns);
+    const questions = packets.map((sent): Question => {
       const packet = packetOf(sent);
       const flow = Math.max(packet.srcPort, packet.dstPort) - 1024;
-      const ours = send({ packet, ...(sent.via === 'out' ? {} : { iif: sent.via }) });
-      return { via: sent.via, packet, sequence: { seq: 1000, ack: 0 }, flow, ours };
+      return { via: sent.via, packet, sequence: { seq: 1000, ack: 0 }, flow };
     });
-    const { disagreements, tally } = await compare(name, injections);
-    expect(disagreements.map(({ id, ours, kernel }) => ({ id, ours, kernel }))).toEqual([]);
-    // A reject that nobody hears proves nothing.
-    expect(tally.get('silent') ?? 0).toBe(0);
+    const injections = askAgain(netns, questions);
+    const { disagreements, tally } = await compare(kernel, new RouteErrors(), injections);
+    expect(disagreements.map(({ id, ours, kernel: theirs }) => ({ id, ours, kernel: theirs }))).toEqual([]);
+    // An answer that nobody hears proves nothing.
+    expect(tally.get('limited') ?? 0).toBe(0);
     const described = injections.map(({ ours }) => describeOurs(ours));
     expect(described.map((text, i) => text.slice(0, ends[i]?.length))).toEqual(ends);
   });

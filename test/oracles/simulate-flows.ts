@@ -1,22 +1,23 @@
-/** Random flows through `podpath simulate` and through the kernel, and what became of each packet. */
-import { fileURLToPath } from 'node:url';
+/** Random flows through `podpath simulate`: the first packet, what those answer whom it reached, and what its sender sends then. */
 import { simulation } from '../../src/dataplane/simulate.ts';
 import type { Netns } from '../../src/model/netns.ts';
 import type { Simulated } from '../../src/model/simulated.ts';
 import { address } from '../../src/net/address.ts';
-import { formatPacket, type Packet, type TcpFlags } from '../../src/net/packet.ts';
-import { inNetns, type Random, run } from './netfilter-support.ts';
-import { decode, encode, type Sequence, type Wire } from './netfilter-wire.ts';
-import { tuns } from './simulate-world.ts';
+import type { Packet, TcpFlags } from '../../src/net/packet.ts';
+import type { Random } from './netfilter-support.ts';
+import type { Sequence } from './netfilter-wire.ts';
+import { tuns } from './simulate-namespace.ts';
 
-const injector = fileURLToPath(new URL('simulate-inject.py', import.meta.url));
-
-export interface Injection {
+/** A packet as it is sent to both. */
+export interface Question {
   /** A device, or `out`. */
   readonly via: string;
   readonly packet: Packet;
   readonly sequence: Sequence;
   readonly flow: number;
+}
+
+export interface Injection extends Question {
   readonly ours: Simulated;
 }
 
@@ -43,8 +44,10 @@ function someDestination(random: Random, family: 4 | 6): string {
 function someSource(random: Random, family: 4 | 6, via: string): string {
   if (via === 'out') return host(family, random.pick([1, 2, 3, 4]), '0.1');
   const own = tuns.find(({ name }) => name === via)?.net ?? 1;
-  if (random.chance(0.88)) return host(family, own, random.pick(['0.2', '0.2', '3.4']));
-  if (random.chance(0.05)) return family === 4 ? '127.0.0.1' : '::1';
+  // Many senders: the kernel tells each only so often that there is no route (ip_error).
+  if (random.chance(0.4)) return host(family, own, `${6 + random.int(240)}.${1 + random.int(250)}`);
+  if (random.chance(0.8)) return host(family, own, random.pick(['0.2', '0.2', '3.4']));
+  if (random.chance(0.1)) return family === 4 ? '127.0.0.1' : '::1';
   return host(family, random.pick([1, 2, 3, 4, 50]), random.pick(['0.1', '0.2', '5.6']));
 }
 
@@ -57,7 +60,8 @@ function firstPacket(random: Random, flow: number, via: string): Packet {
   const protocol = random.pick(['tcp', 'tcp', 'udp', family === 4 ? 'icmp' : 'icmpv6'] as const);
   const isIcmp = protocol === 'icmp' || protocol === 'icmpv6';
   const large = via !== 'out' && random.chance(0.08);
-  const echo = protocol === 'icmp' ? [8, 0] : [128, 129];
+  const echo =
+    protocol === 'icmp' ? [8, 8, 8, 8, 8, 8, 8, 0, 13, 42] : [128, 128, 128, 128, 128, 128, 129, 200];
   return {
     src: address(someSource(random, family, via)),
     dst: address(someDestination(random, family)),
@@ -67,9 +71,10 @@ function firstPacket(random: Random, flow: number, via: string): Packet {
     lengthBytes: large ? random.pick([1280, 1290, 1350, 1400, 1450]) : least(protocol, family),
     df: family === 6 || random.chance(0.7),
     ttl: via !== 'out' && random.chance(0.03) ? random.pick([1, 2]) : 64,
+    ...(random.chance(0.05) ? { tos: random.pick([0x04, 0x10, 0xb8]) } : {}),
     mark: via === 'out' && random.chance(0.2) ? random.pick([1, 2, 0x40]) : 0,
     ...(protocol === 'tcp' ? { flags: random.chance(0.85) ? { syn: true } : random.pick(oddFlags) } : {}),
-    ...(isIcmp ? { icmp: { type: echo[random.chance(0.9) ? 0 : 1] ?? 8, code: 0, id: 1024 + flow } } : {}),
+    ...(isIcmp ? { icmp: { type: random.pick(echo), code: 0, id: 1024 + flow } } : {}),
   };
 }
 
@@ -77,7 +82,7 @@ function firstPacket(random: Random, flow: number, via: string): Packet {
 function answerTo(random: Random, sent: Packet): Packet {
   const { src, dst, srcPort, dstPort } = sent;
   const six = src.family === 6;
-  const { flags: _flags, ...plain } = sent;
+  const { flags: _flags, tos: _tos, ...plain } = sent;
   // Marks stay inside the namespace that set them.
   const back = {
     ...plain,
@@ -107,7 +112,7 @@ function answerTo(random: Random, sent: Packet): Packet {
 }
 
 /** The first packet, an answer to what left, and the next packet of the sender. */
-function* randomFlow(random: Random, netns: Netns, flow: number, send: ReturnType<typeof simulation>) {
+function* randomFlow(random: Random, flow: number, send: ReturnType<typeof simulation>) {
   const via = random.pick([...tuns.map(({ name }) => name), 'tin', 'out']);
   const inject = (by: string, packet: Packet, sequence: Sequence): Injection => {
     const ours = send({ packet, ...(by === 'out' ? {} : { iif: by }) });
@@ -121,147 +126,22 @@ function* randomFlow(random: Random, netns: Netns, flow: number, send: ReturnTyp
   const second = inject(left.oif, answer, { seq: 5000, ack: 1001 });
   yield second;
   // What the namespace itself receives it may answer (a RST), which would change the connection.
-  if (
-    second.ours.verdict === 'deliver' ||
-    second.ours.answer?.kind === 'tcp-reset' ||
-    answer.quoted !== undefined
-  )
-    return;
+  if (second.ours.verdict === 'deliver' || second.ours.answer?.kind === 'tcp-reset') return;
   const { flags: _, ...rest } = first.packet;
   const third = { ...rest, mark: 0, ...(rest.protocol === 'tcp' ? { flags: { ack: true } } : {}) };
   yield inject(via, third, { seq: 1001, ack: 5001 });
-  void netns;
 }
 
 export function randomFlows(random: Random, netns: Netns, count: number): readonly Injection[] {
   const send = simulation(netns);
-  return Array.from({ length: count }, (_, flow) => [...randomFlow(random, netns, flow, send)]).flat();
+  return Array.from({ length: count }, (_, flow) => [...randomFlow(random, flow, send)]).flat();
 }
 
-type Seen = Wire & { readonly where: string };
-
-interface Observed {
-  /** By the id of the packet that was sent: itself, or an error about it. */
-  readonly byId: ReadonlyMap<number, readonly Seen[]>;
-  /** Resets that the kernel itself made, by flow. */
-  readonly resets: ReadonlySet<number>;
-  /** errno of sends that were refused, by id. */
-  readonly refused: ReadonlyMap<number, number>;
-}
-
-function readOutput(output: string): Observed {
-  const byId = new Map<number, Seen[]>();
-  const resets = new Set<number>();
-  const refused = new Map<number, number>();
-  for (const line of output.split('\n')) {
-    const [where = '', data = '', errno] = line.split(' ');
-    if (where === 'error') refused.set(Number(data), Number(errno));
-    const wire = where === 'error' ? undefined : decode(Buffer.from(data, 'hex'));
-    if (wire === undefined) continue;
-    const id = wire.quotedId ?? wire.id;
-    if (id === 0 && wire.packet.flags?.rst === true) resets.add(flowOf(wire.packet));
-    byId.set(id, [...(byId.get(id) ?? []), { where, ...wire }]);
-  }
-  return { byId, resets, refused };
-}
-
-/** Source port or ICMP id of the flow, less 1024. */
-function flowOf({ quoted, icmp, srcPort, dstPort }: Packet): number {
-  if (quoted !== undefined) return flowOf(quoted);
-  return (icmp?.id ?? [srcPort, dstPort].find((port) => port >= 1024 && port !== 8080) ?? 0) - 1024;
-}
-
-/** ENETUNREACH, EHOSTUNREACH, EACCES, EMSGSIZE. EPERM is what a filter's drop looks like. */
-const refusals = new Set([101, 113, 13, 90]);
-
-const words = (packet: Packet): string =>
-  `${formatPacket(packet)} ttl ${packet.ttl}${packet.quoted === undefined ? '' : ` about ${formatPacket(packet.quoted)}`}`;
-
-/** What the kernel did with packet `id`, in the words of describeOurs. */
-function describeKernel({ byId, refused }: Observed, id: number, flow: number): string {
-  const seen = (byId.get(id) ?? []).filter(({ packet }) => flowOf(packet) === flow);
-  const own = seen.filter((entry) => entry.id === id);
-  const local = own.find((entry) => entry.where === 'local');
-  if (local !== undefined) return `deliver ${words(local.packet)}`;
-  const [out] = own;
-  if (out !== undefined) return `forward ${out.where} ${words(out.packet)}`;
-  const error = seen[0];
-  if (error !== undefined) {
-    const { icmp } = error.packet;
-    const isSize =
-      icmp !== undefined &&
-      (error.packet.protocol === 'icmp' ? icmp.type === 3 && icmp.code === 4 : icmp.type === 2);
-    return `reject ${icmp?.type}/${icmp?.code}${isSize ? ` mtu ${error.mtuBytes}` : ''}`;
-  }
-  return refusals.has(refused.get(id) ?? 0) ? 'reject error' : 'drop';
-}
-
-export function describeOurs({ verdict, packet, oif, answer, reason }: Simulated): string {
-  switch (verdict) {
-    case 'forward':
-      return `forward ${oif} ${words(packet)}`;
-    case 'deliver':
-      return `deliver ${words(packet)}`;
-    case 'drop':
-      return 'drop';
-    case 'unknown':
-      return `unknown: ${reason}`;
-    case 'reject':
-      if (answer?.kind !== 'icmp') return `reject ${answer?.kind}`;
-      return `reject ${answer.type}/${answer.code}${answer.mtuBytes === undefined ? '' : ` mtu ${answer.mtuBytes}`}`;
-  }
-}
-
-export interface Disagreement {
-  readonly id: number;
-  readonly injection: Injection;
-  readonly ours: string;
-  readonly kernel: string;
-}
-
-export interface Comparison {
-  readonly disagreements: readonly Disagreement[];
-  /** How often the kernel did what. */
-  readonly tally: ReadonlyMap<string, number>;
-}
-
-/** Sends the whole batch into namespace `name` and compares every packet's fate. */
-export async function compare(name: string, injections: readonly Injection[]): Promise<Comparison> {
-  const input = injections
-    .map(
-      ({ via, packet, sequence }, i) =>
-        `${via} ${packet.mark} ${encode(packet, i + 1, sequence).toString('hex')}`,
-    )
-    .join('\n');
-  const argv = inNetns(name, ['python3', injector, ...tuns.map((tun) => tun.name)]);
-  const observed = readOutput(await run(argv, `${input}\n`));
-  const tally = new Map<string, number>();
-  const count = (what: string) => tally.set(what, (tally.get(what) ?? 0) + 1);
-  const disagreements: Disagreement[] = [];
-  const resetExpected = new Set(
-    injections
-      .filter(
-        ({ ours }) =>
-          ours.answer?.kind === 'tcp-reset' || ours.verdict === 'deliver' || ours.verdict === 'unknown',
-      )
-      .map(({ flow }) => flow),
-  );
-  for (const [i, injection] of injections.entries()) {
-    const ours = describeOurs(injection.ours);
-    const plain = describeKernel(observed, i + 1, injection.flow);
-    const isReset = plain === 'drop' && observed.resets.has(injection.flow);
-    const kernel = isReset && ours === 'reject tcp-reset' ? ours : plain;
-    if (injection.ours.verdict === 'unknown') {
-      count('unknown');
-      continue;
-    }
-    count(kernel.split(' ')[0] ?? '');
-    if (injection.ours.steps.some((step) => step.kind === 'nat')) count('translated');
-    const silent = ours.startsWith('reject') && kernel === 'drop';
-    if (silent) count('silent');
-    const unexplained = isReset && !resetExpected.has(injection.flow);
-    if ((ours === kernel || silent) && !unexplained) continue;
-    disagreements.push({ id: i + 1, injection, ours, kernel: unexplained ? 'reset' : kernel });
-  }
-  return { disagreements, tally };
+/** Asks again, of another state. */
+export function askAgain(netns: Netns, questions: readonly Question[]): readonly Injection[] {
+  const send = simulation(netns);
+  return questions.map(({ via, packet, sequence, flow }) => {
+    const ours = send({ packet, ...(via === 'out' ? {} : { iif: via }) });
+    return { via, packet, sequence, flow, ours };
+  });
 }

@@ -1,92 +1,81 @@
-/** Random whole namespaces: devices, addresses, routes, routing rules, settings, and packet filters of every tool. */
+/** Random whole namespaces: routes, routing rules, settings and packet filters of every tool, as text that can be made smaller. */
 import type { Netns } from '../../src/model/netns.ts';
-import { exec } from '../../src/system/exec.ts';
+import { buildNetns } from '../../src/parse/netns.ts';
 import { randomRules, randomSets } from './netfilter-rules.ts';
-import { inNetns, makeNetns, type Random, readNetns, run } from './netfilter-support.ts';
+import type { Random } from './netfilter-support.ts';
 import { randomNftRules } from './nft-rules.ts';
+import { type Command, type KernelNamespace, tuns } from './simulate-namespace.ts';
 
-/** TUN devices, the third octet group of their networks, and their MTU: 10.N.0.1/16 and fd00:N::1/64. */
-export const tuns = [
-  { name: 'tin', net: 1, mtuBytes: 1500 },
-  { name: 'tout', net: 2, mtuBytes: 1500 },
-  { name: 'tc', net: 3, mtuBytes: 1400 },
-  { name: 'td', net: 4, mtuBytes: 1280 },
-] as const;
+export type Backend = 'nft' | 'native' | 'legacy';
 
-export type Backend = 'nft' | 'legacy' | 'native';
-
-export async function setUp(name: string): Promise<void> {
-  await makeNetns(name);
-  const lines = ['link set lo up'];
-  for (const { name: device, net, mtuBytes } of tuns)
-    lines.push(
-      `tuntap add mode tun name ${device}`,
-      `link set ${device} addrgenmode none mtu ${mtuBytes} up`,
-      `addr add 10.${net}.0.1/16 dev ${device}`,
-      `addr add fd00:${net}::1/64 dev ${device} nodad`,
-    );
-  await run(inNetns(name, ['ip', '-batch', '-']), `${lines.join('\n')}\n`);
-  const settings = [
-    'net.ipv4.icmp_ratelimit=0',
-    'net.ipv4.icmp_ratemask=0',
-    'net.ipv4.icmp_echo_ignore_all=1',
-    'net.ipv4.conf.all.send_redirects=0',
-    'net.ipv4.conf.all.route_localnet=0',
-    'net.ipv6.icmp.ratelimit=0',
-    'net.ipv6.icmp.echo_ignore_all=1',
-    'net.ipv6.auto_flowlabels=0',
-    ...tuns.map(({ name: device }) => `net.ipv4.conf.${device}.send_redirects=0`),
-  ];
-  await run(inNetns(name, ['sysctl', '-qw', ...settings]));
+/** All that is loaded into a namespace, line by line. */
+export interface WorldText {
+  readonly backend: Backend;
+  /** `key value`, in this order. */
+  readonly settings: readonly string[];
+  /** Lines of `ip -batch`. */
+  readonly routing4: readonly string[];
+  readonly routing6: readonly string[];
+  /** `ipset restore`. */
+  readonly sets: readonly string[];
+  /** `iptables-restore` and `ip6tables-restore`; empty: none. */
+  readonly rules4: readonly string[];
+  readonly rules6: readonly string[];
+  /** `nft -f`. */
+  readonly native: readonly string[];
 }
 
-/** Loads a random state and reads back what the kernel has. Undefined if a tool refused its rules. */
-export async function randomWorld(
-  name: string,
-  random: Random,
-  backend: Backend,
-): Promise<Netns | undefined> {
-  await run(inNetns(name, ['sysctl', '-qw', ...settings(random)]));
-  await routing(name, random);
-  if (!(await filters(name, random, backend))) return undefined;
-  await exec(inNetns(name, ['conntrack', '-F']));
-  return readNetns(name, filesOf(backend));
+export function randomWorld(random: Random, backend: Backend): WorldText {
+  const sets = randomSets(random);
+  const withTables = backend !== 'native' || random.chance(0.3);
+  return {
+    backend,
+    settings: settings(random),
+    routing4: routing(random, 4),
+    routing6: routing(random, 6),
+    sets: linesOf(sets + toIpv6(sets)),
+    native: backend === 'native' ? randomNftRules(random).split('\n') : [],
+    rules4: withTables ? linesOf(showingMarks(varied(random, randomRules(random)))) : [],
+    rules6: withTables ? linesOf(showingMarks(toIpv6(varied(random, randomRules(random))))) : [],
+  };
 }
+
+const linesOf = (text: string): string[] => text.split('\n').filter((line) => line !== '');
 
 function settings(random: Random): string[] {
   const bit = (chance: number) => (random.chance(chance) ? 1 : 0);
+  const forwards = bit(0.93);
   const lines = [
-    // Writing ip_forward sets every device's own: it comes first.
-    `net.ipv4.ip_forward=${bit(0.93)}`,
-    `net.ipv6.conf.all.forwarding=${bit(0.93)}`,
-    `net.ipv4.conf.all.rp_filter=${random.pick([0, 0, 0, 1, 2])}`,
-    `net.ipv4.conf.all.accept_local=${bit(0.1)}`,
-    `net.netfilter.nf_conntrack_tcp_loose=${bit(0.8)}`,
+    // Writing another ip_forward sets every device's own: it comes first.
+    `net.ipv4.ip_forward ${forwards}`,
+    `net.ipv6.conf.all.forwarding ${bit(0.9)}`,
+    `net.ipv4.conf.all.rp_filter ${random.pick([0, 0, 0, 1, 2])}`,
+    `net.ipv4.conf.all.accept_local ${bit(0.1)}`,
+    `net.ipv4.conf.all.route_localnet ${bit(0.05)}`,
+    `net.netfilter.nf_conntrack_tcp_loose ${bit(0.8)}`,
+    `net.ipv4.fwmark_reflect ${bit(0.2)}`,
+    `net.ipv6.fwmark_reflect ${bit(0.2)}`,
+    `net.ipv4.icmp_errors_use_inbound_ifaddr ${bit(0.2)}`,
   ];
   for (const { name: device } of tuns)
     lines.push(
-      `net.ipv4.conf.${device}.rp_filter=${random.pick([0, 0, 0, 1, 2])}`,
-      `net.ipv4.conf.${device}.route_localnet=${bit(0.1)}`,
-      `net.ipv4.conf.${device}.accept_local=${bit(0.1)}`,
-      `net.ipv4.conf.${device}.src_valid_mark=${bit(0.2)}`,
-      ...(random.chance(0.05) ? [`net.ipv4.conf.${device}.forwarding=0`] : []),
+      `net.ipv4.conf.${device}.rp_filter ${random.pick([0, 0, 0, 1, 2])}`,
+      `net.ipv4.conf.${device}.route_localnet ${bit(0.1)}`,
+      `net.ipv4.conf.${device}.accept_local ${bit(0.1)}`,
+      `net.ipv4.conf.${device}.src_valid_mark ${bit(0.2)}`,
+      `net.ipv4.conf.${device}.forwarding ${random.chance(0.05) ? 1 - forwards : forwards}`,
+      `net.ipv6.conf.${device}.force_forwarding ${bit(0.05)}`,
     );
   return lines;
 }
 
 const tables = ['main', 'main', '100', '101'];
 
-async function routing(name: string, random: Random): Promise<void> {
-  for (const family of [4, 6] as const) {
-    const ip = ['ip', `-${family}`, '-force', '-batch', '-'];
-    const lines = ['100', '101'].map((table) => `route flush table ${table}`);
-    lines.push('route flush table main proto boot', 'rule flush', 'rule add pref 32766 table main');
-    if (family === 4) lines.push('rule add pref 32767 table default');
-    // `rule flush` spares the local table's rule.
-    for (let i = random.int(9); i > 0; i--) lines.push(someRoute(random, family));
-    if (random.chance(0.6)) for (let i = 1 + random.int(4); i > 0; i--) lines.push(someRule(random, family));
-    await exec(inNetns(name, ip), { input: `${lines.join('\n')}\n` });
-  }
+function routing(random: Random, family: 4 | 6): string[] {
+  const lines: string[] = [];
+  for (let i = random.int(9); i > 0; i--) lines.push(someRoute(random, family));
+  if (random.chance(0.6)) for (let i = 1 + random.int(4); i > 0; i--) lines.push(someRule(random, family));
+  return lines;
 }
 
 function somePrefix(random: Random, family: 4 | 6): string {
@@ -165,58 +154,117 @@ const varied = (random: Random, rules: string): string =>
     )
     .join('\n');
 
+/**
+ * Marks do not leave a namespace: the last rules of mangle POSTROUTING write two bits of them into the traffic class, which
+ * the oracle compares.
+ */
+function showingMarks(rules: string): string {
+  const shown = ['0x1/0x1 0x04/0x04', '0x2/0x2 0x08/0x08', '0x40/0x40 0x10/0x10'].map((pair) => {
+    const [mark, tos] = pair.split(' ');
+    return `-A POSTROUTING -m mark --mark ${mark} -j TOS --set-tos ${tos}`;
+  });
+  const own = `${shown.join('\n')}\nCOMMIT\n`;
+  if (!rules.includes('*mangle')) return `${rules}*mangle\n:POSTROUTING ACCEPT [0:0]\n${own}`;
+  const [before = '', after = ''] = rules.split('*mangle\n');
+  return `${before}*mangle\n${after.replace('COMMIT\n', own)}`;
+}
+
 const emptyTables = ['raw', 'mangle', 'nat', 'filter'].map((table) => `*${table}\nCOMMIT\n`).join('');
 
-async function filters(name: string, random: Random, backend: Backend): Promise<boolean> {
-  await run(inNetns(name, ['nft', 'flush', 'ruleset']));
+const input = (lines: readonly string[]): string => lines.map((line) => `${line}\n`).join('');
+
+/** Brings the namespace back to its start and loads the world. */
+function loading({ backend, routing4, routing6, sets, rules4, rules6, native }: WorldText): Command[] {
+  const commands: Command[] = [];
+  const clear = (family: 4 | 6) => [
+    ...['100', '101'].map((table) => `route flush table ${table}`),
+    'route flush table main proto boot',
+    // Spares the local table's rule.
+    'rule flush',
+    'rule add pref 32766 table main',
+    ...(family === 4 ? ['rule add pref 32767 table default'] : []),
+  ];
+  for (const [family, lines] of [
+    [4, routing4],
+    [6, routing6],
+  ] as const)
+    commands.push({
+      argv: ['ip', `-${family}`, '-force', '-batch', '-'],
+      input: input([...clear(family), ...lines]),
+      free: true,
+    });
+  commands.push({ argv: ['nft', 'flush', 'ruleset'] });
   if (backend === 'legacy')
     for (const tool of ['iptables-legacy-restore', 'ip6tables-legacy-restore'])
-      await run(inNetns(name, [tool]), emptyTables);
-  await run(inNetns(name, ['ipset', 'flush']));
-  const sets = randomSets(random);
-  await run(inNetns(name, ['ipset', '-exist', 'restore']), sets + toIpv6(sets));
-  if (backend === 'native' && !(await loadNative(name, randomNftRules(random).split('\n')))) return false;
-  if (backend === 'native' && random.chance(0.7)) return true;
+      commands.push({ argv: [tool], input: emptyTables });
+  commands.push({ argv: ['ipset', 'flush'] });
+  if (sets.length > 0) commands.push({ argv: ['ipset', '-exist', 'restore'], input: input(sets) });
+  if (native.length > 0) commands.push({ argv: ['nft', '-f', '-'], input: native.join('\n') });
   const tool = backend === 'legacy' ? 'legacy' : 'nft';
-  const rules = [varied(random, randomRules(random)), toIpv6(varied(random, randomRules(random)))];
-  for (const [i, family] of ['', '6'].entries()) {
-    const loaded = await exec(inNetns(name, [`ip${family}tables-${tool}-restore`]), {
-      input: rules[i] ?? '',
-    });
-    if (loaded.code !== 0) {
-      if (process.env.PODPATH_ORACLE_DEBUG !== undefined) console.log(loaded.stderr, rules[i]);
-      return false;
-    }
+  if (rules4.length > 0) commands.push({ argv: [`iptables-${tool}-restore`], input: input(rules4) });
+  if (rules6.length > 0) commands.push({ argv: [`ip6tables-${tool}-restore`], input: input(rules6) });
+  commands.push({ argv: ['conntrack', '-F'], free: true });
+  return commands;
+}
+
+/** What a snapshot holds of a namespace, as far as the oracles' namespaces have it. */
+const files: readonly (readonly [string, readonly string[], Backend?])[] = [
+  ['ip-link.json', ['ip', '-j', '-d', 'link', 'show']],
+  ['ip-addr.json', ['ip', '-j', 'addr', 'show']],
+  ['ip-route.json', ['ip', '-j', '-4', 'route', 'show', 'table', 'all']],
+  ['ip-route6.json', ['ip', '-j', '-6', 'route', 'show', 'table', 'all']],
+  ['ip-rule.json', ['ip', '-j', '-4', 'rule', 'show']],
+  ['ip-rule6.json', ['ip', '-j', '-6', 'rule', 'show']],
+  ['nft.json', ['nft', '-j', 'list', 'ruleset']],
+  ['iptables-save.txt', ['iptables-nft-save', '-c']],
+  ['ip6tables-save.txt', ['ip6tables-nft-save', '-c']],
+  ['iptables-legacy-save.txt', ['iptables-legacy-save', '-c'], 'legacy'],
+  ['ip6tables-legacy-save.txt', ['ip6tables-legacy-save', '-c'], 'legacy'],
+  ['ipset.txt', ['ipset', 'save']],
+];
+
+const sysctlKeys = [
+  ...[
+    'rp_filter',
+    'forwarding',
+    'accept_local',
+    'route_localnet',
+    'src_valid_mark',
+    'ignore_routes_with_linkdown',
+  ].map((key) => `net.ipv4.conf.*.${key}`),
+  ...['forwarding', 'force_forwarding', 'disable_ipv6', 'hop_limit', 'ignore_routes_with_linkdown'].map(
+    (key) => `net.ipv6.conf.*.${key}`,
+  ),
+  ...['ip_forward', 'ip_default_ttl', 'fwmark_reflect', 'icmp_*'].map((key) => `net.ipv4.${key}`),
+  'net.ipv6.fwmark_reflect',
+  'net.ipv6.icmp.*',
+  'net.netfilter.nf_conntrack_tcp_*',
+];
+
+/** Loads the world and reads back what the kernel has. A string is what a tool said that refused its rules. */
+export async function load(kernel: KernelNamespace, world: WorldText): Promise<Netns | string> {
+  const reads = files.filter(([, , only]) => only === undefined || only === world.backend);
+  const before = loading(world);
+  const done = await kernel.run({
+    sysctl: world.settings.map((line): [string, string] => {
+      const [key = '', value = ''] = line.split(' ');
+      return [key, value];
+    }),
+    run: [...before, ...reads.map(([, argv]) => ({ argv }))],
+    keys: sysctlKeys,
+  });
+  if (done.failed !== undefined) {
+    const smaller = withoutRefused(world, done.failed);
+    return smaller === undefined ? done.failed : load(kernel, smaller);
   }
-  return true;
+  const texts = new Map<string, string>([['sysctl.txt', done.sysctl]]);
+  for (const [i, [file]] of reads.entries()) texts.set(file, done.out[before.length + i] ?? '');
+  return buildNetns('node1', 'node1', undefined, (file) => texts.get(file), 'nodes/node1/');
 }
 
 /** nft refuses some combinations (tcp and udp fields in one rule): those lines are left out. */
-async function loadNative(name: string, lines: readonly string[], tries = 12): Promise<boolean> {
-  const loaded = await exec(inNetns(name, ['nft', '-f', '-']), { input: lines.join('\n') });
-  if (loaded.code === 0) return true;
-  const refused = new Set(
-    [...loaded.stderr.matchAll(/stdin:(\d+):.*Error/g)].map((match) => Number(match[1])),
-  );
-  if (refused.size === 0 || tries === 0) return false;
-  return loadNative(
-    name,
-    lines.filter((_, i) => !refused.has(i + 1)),
-    tries - 1,
-  );
+function withoutRefused(world: WorldText, failed: string): WorldText | undefined {
+  const refused = new Set([...failed.matchAll(/stdin:(\d+):.*Error/g)].map((match) => Number(match[1])));
+  if (refused.size === 0) return undefined;
+  return { ...world, native: world.native.filter((_, i) => !refused.has(i + 1)) };
 }
-
-const filesOf = (backend: Backend): readonly string[] => [
-  'ip-link.json',
-  'ip-addr.json',
-  'ip-route.json',
-  'ip-route6.json',
-  'ip-rule.json',
-  'ip-rule6.json',
-  'nft.json',
-  'iptables-save.txt',
-  'ip6tables-save.txt',
-  ...(backend === 'legacy' ? ['iptables-legacy-save.txt', 'ip6tables-legacy-save.txt'] : []),
-  'ipset.txt',
-  'sysctl.txt',
-];
