@@ -20,6 +20,25 @@ export interface CollectCommand {
 const iproute2 = { scope: 'both', debianPackage: 'iproute2' } as const;
 const iptables = { scope: 'both', debianPackage: 'iptables' } as const;
 
+/** By column, because `wg show all dump` prints the private keys. */
+const wgCommands = [
+  'public-key',
+  'listen-port',
+  'fwmark',
+  'endpoints',
+  'allowed-ips',
+  'latest-handshakes',
+].map(
+  (column): CollectCommand => ({
+    file: `wg-${column}.txt`,
+    argv: ['wg', 'show', 'all', column],
+    scope: 'node',
+    debianPackage: 'wireguard-tools',
+    onlyIf: '/sys/module/wireguard',
+    optional: true,
+  }),
+);
+
 export const collectCommands: readonly CollectCommand[] = [
   { file: 'ip-addr.json', argv: ['ip', '-j', '-d', 'addr', 'show'], ...iproute2 },
   { file: 'ip-link.json', argv: ['ip', '-j', '-d', 'link', 'show'], ...iproute2 },
@@ -32,6 +51,7 @@ export const collectCommands: readonly CollectCommand[] = [
   { file: 'ip-neigh.json', argv: ['ip', '-j', 'neigh', 'show'], ...iproute2 },
   { file: 'bridge-fdb.json', argv: ['bridge', '-j', 'fdb', 'show'], ...iproute2 },
   { file: 'bridge-link.json', argv: ['bridge', '-j', '-d', 'link', 'show'], ...iproute2 },
+  ...wgCommands,
   // By backend: plain iptables-save is whichever of the two the host's alternatives point at.
   { file: 'iptables-save.txt', argv: ['iptables-nft-save', '-c'], ...iptables },
   { file: 'ip6tables-save.txt', argv: ['ip6tables-nft-save', '-c'], ...iptables },

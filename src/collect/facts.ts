@@ -19,7 +19,7 @@ const filesOfFact: Readonly<Record<Fact, readonly string[]>> = {
   neighbours: ['ip-neigh.json'],
   fdb: ['bridge-fdb.json'],
   bridgePorts: ['bridge-link.json'],
-  wireguard: ['wg.txt'],
+  wireguard: ['wg-allowed-ips.txt'],
   rulesets: [
     'iptables-save.txt',
     'ip6tables-save.txt',

@@ -25,7 +25,7 @@ import { parseResolvConf } from './resolv-conf.ts';
 import { formatPosition, type Parsed, type ParseNote, toKnown } from './result.ts';
 import { parseSs } from './ss.ts';
 import { parseSysctl } from './sysctl.ts';
-import { parseWg } from './wg.ts';
+import { parseWg, parseWgParts, wgColumns } from './wg.ts';
 
 /** The text of a file by its name in the namespace's folder (`ip-route.json`); undefined if it was not collected. */
 export type ReadFile = (name: string) => string | undefined;
@@ -62,7 +62,7 @@ export function buildNetns(
     neighbours: lazy(() => readWhole('ip-neigh.json', parseIpNeigh)),
     fdb: lazy(() => readWhole('bridge-fdb.json', parseBridgeFdb)),
     bridgePorts: lazy(() => readWhole('bridge-link.json', parseBridgeLink)),
-    wireguard: lazy(() => readWhole('wg.txt', parseWg)),
+    wireguard: lazy(() => readWireGuard(files, pathPrefix)),
     rulesets: lazy(() => readRulesets(files, pathPrefix, () => facts.nftTables())),
     // Support tools record nft's own text; the JSON form, where it is there too, is of the same moment.
     nftTables: lazy(() =>
@@ -180,6 +180,23 @@ function readDevices(files: ReadFile, pathPrefix: string): Netns['devices'] {
       ),
     ),
   );
+}
+
+/** `wg show all`, a file a column; or one text with all of it. */
+function readWireGuard(files: ReadFile, pathPrefix: string): Netns['wireguard'] {
+  const whole = files('wg.txt');
+  if (whole !== undefined) return toKnown(refuseNotes(parseWg(whole, `${pathPrefix}wg.txt`)));
+  const parts = wgColumns.flatMap((column) => {
+    const name = `wg-${column}.txt`;
+    const text = files(name);
+    return text === undefined ? [] : [{ column, text, file: pathPrefix + name }];
+  });
+  // Without these two nobody could say which peer gets a packet, or where it is.
+  const missing = (['allowed-ips', 'endpoints'] as const).find(
+    (wanted) => !parts.some(({ column }) => column === wanted),
+  );
+  if (missing !== undefined) return notCollected(pathPrefix, `wg-${missing}.txt`);
+  return toKnown(refuseNotes(parseWgParts(parts)));
 }
 
 const saves: readonly { name: string; family: Family; backend: Ruleset['backend'] }[] = [

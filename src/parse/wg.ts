@@ -14,14 +14,14 @@ interface Draft {
   listenPort?: number;
   fwmark: number;
   readonly peers: Map<string, PeerDraft>;
-  readonly line: number;
+  readonly place: Place;
 }
 
 interface PeerDraft {
   endpoint?: { readonly address: Address; readonly port: number };
   allowedIps: readonly Prefix[];
   latestHandshake?: number;
-  readonly line: number;
+  readonly place: Place;
 }
 
 /** Column commands in the order in which `podpath collect` runs them. */
@@ -35,10 +35,33 @@ export const wgColumns = [
 ] as const;
 type Column = (typeof wgColumns)[number];
 
-export function parseWg(text: string, file: string): Parsed<readonly WireGuardDevice[]> {
+/** A column's own output, or a text with headings or from `dump`. */
+export interface WgPart {
+  readonly column?: Column;
+  readonly text: string;
+  readonly file: string;
+}
+
+export const parseWg = (text: string, file: string): Parsed<readonly WireGuardDevice[]> =>
+  parseWgParts([{ text, file }]);
+
+export function parseWgParts(parts: readonly WgPart[]): Parsed<readonly WireGuardDevice[]> {
   const drafts = new Map<string, Draft>();
   const notes: ParseNote[] = [];
-  let column: Column | undefined;
+  for (const part of parts) {
+    const read = readPart(drafts, part);
+    if (!read.ok) return read;
+    notes.push(...read.notes);
+  }
+  return parsed(
+    [...drafts].map(([device, draft]) => finished(device, draft)),
+    notes,
+  );
+}
+
+function readPart(drafts: Map<string, Draft>, { text, file, column: whole }: WgPart): Parsed<undefined> {
+  const notes: ParseNote[] = [];
+  let column = whole;
   let understood = 0;
   for (const [index, line] of splitLines(text).entries()) {
     if (line.trim() === '') continue;
@@ -51,8 +74,8 @@ export function parseWg(text: string, file: string): Parsed<readonly WireGuardDe
     const fields = line.split('\t');
     const isRead =
       column === undefined
-        ? readDumped(drafts, fields, index + 1)
-        : readColumn(drafts, column, fields, index + 1);
+        ? readDumped(drafts, fields, { file, line: index + 1 })
+        : readColumn(drafts, column, fields, { file, line: index + 1 });
     if (isRead) understood++;
     else if (looksLikeToolError(line))
       return failed({ code: 'wg/tool-error', file, line: index + 1, message: 'the tool failed' });
@@ -60,20 +83,22 @@ export function parseWg(text: string, file: string): Parsed<readonly WireGuardDe
   }
   const [first] = notes;
   if (understood === 0 && first !== undefined) return failed({ ...first, code: 'wg/foreign' });
-  return parsed(
-    [...drafts].map(([device, draft]) => finished(device, draft, file)),
-    notes,
-  );
+  return parsed(undefined, notes);
 }
 
-const deviceOf = (drafts: Map<string, Draft>, name: string, line: number): Draft => {
-  const found = drafts.get(name) ?? { fwmark: 0, peers: new Map(), line };
+interface Place {
+  readonly file: string;
+  readonly line: number;
+}
+
+const deviceOf = (drafts: Map<string, Draft>, name: string, place: Place): Draft => {
+  const found = drafts.get(name) ?? { fwmark: 0, peers: new Map(), place };
   drafts.set(name, found);
   return found;
 };
 
-const peerOf = (device: Draft, key: string, line: number): PeerDraft => {
-  const found = device.peers.get(key) ?? { allowedIps: [], line };
+const peerOf = (device: Draft, key: string, place: Place): PeerDraft => {
+  const found = device.peers.get(key) ?? { allowedIps: [], place };
   device.peers.set(key, found);
   return found;
 };
@@ -87,11 +112,11 @@ function readColumn(
   drafts: Map<string, Draft>,
   column: Column,
   fields: readonly string[],
-  line: number,
+  place: Place,
 ): boolean {
   const [name, first, second] = fields;
   if (name === undefined || name === '' || first === undefined) return false;
-  const device = deviceOf(drafts, name, line);
+  const device = deviceOf(drafts, name, place);
   switch (column) {
     case 'public-key':
       return setPublicKey(device, first);
@@ -101,7 +126,7 @@ function readColumn(
       return setMark(device, first);
     default: {
       if (!isKey(first)) return false;
-      const peer = peerOf(device, first, line);
+      const peer = peerOf(device, first, place);
       if (column === 'endpoints') return setEndpoint(peer, second ?? '');
       if (column === 'allowed-ips') return setAllowed(peer, second ?? '', /\s+/);
       return setHandshake(peer, second ?? '');
@@ -110,15 +135,15 @@ function readColumn(
 }
 
 /** A device has five fields, a peer nine (show.c, dump_print). */
-function readDumped(drafts: Map<string, Draft>, fields: readonly string[], line: number): boolean {
+function readDumped(drafts: Map<string, Draft>, fields: readonly string[], place: Place): boolean {
   const [name, first, second, third, fourth, fifth] = fields;
   if (name === undefined || first === undefined || second === undefined || third === undefined) return false;
   if (fields.length === 5) {
-    const device = deviceOf(drafts, name, line);
+    const device = deviceOf(drafts, name, place);
     return setPublicKey(device, second) && setPort(device, third) && setMark(device, fourth ?? '');
   }
   if (fields.length !== 9 || !isKey(first)) return false;
-  const peer = peerOf(deviceOf(drafts, name, line), first, line);
+  const peer = peerOf(deviceOf(drafts, name, place), first, place);
   return setEndpoint(peer, third) && setAllowed(peer, fourth ?? '', /,/) && setHandshake(peer, fifth ?? '');
 }
 
@@ -171,20 +196,20 @@ function setHandshake(peer: PeerDraft, text: string): boolean {
   return true;
 }
 
-function finished(device: string, draft: Draft, file: string): WireGuardDevice {
-  const { publicKey, listenPort, fwmark, peers, line } = draft;
+function finished(device: string, draft: Draft): WireGuardDevice {
+  const { publicKey, listenPort, fwmark, peers, place } = draft;
   return {
     device,
     ...(publicKey === undefined ? {} : { publicKey }),
     ...(listenPort === undefined ? {} : { listenPort }),
     fwmark,
     peers: [...peers].map(
-      ([key, { line: peerLine, ...peer }]): WireGuardPeer => ({
+      ([key, { place: peerPlace, ...peer }]): WireGuardPeer => ({
         publicKey: key,
         ...peer,
-        source: { kind: 'file', file, line: peerLine, text: `${device} peer ${key}` },
+        source: { kind: 'file', ...peerPlace, text: `${device} peer ${key}` },
       }),
     ),
-    source: { kind: 'file', file, line, text: device },
+    source: { kind: 'file', ...place, text: device },
   };
 }
