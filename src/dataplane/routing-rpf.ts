@@ -27,7 +27,10 @@ import {
 export type InputCheck =
   | { readonly state: 'pass' }
   /** Addresses that may not arrive there: loopback, multicast, our own (`accept_local` off), a broadcast address as source. */
-  | Refusal<'martian'>
+  | (Refusal<'martian'> & {
+      /** The address alone decides, before any route is looked up. */
+      readonly anywhere?: true;
+    })
   /** The reverse-path filter. */
   | Refusal<'fail'>
   | { readonly state: 'unknown'; readonly why: string };
@@ -43,14 +46,14 @@ interface Refusal<State extends string> {
 const pass: InputCheck = { state: 'pass' };
 
 /**
- * Martians first, then rp_filter. Only IPv4 has a reverse-path filter. `outDevice` is where the packet will leave by;
+ * Martians first, then rp_filter. Only IPv4 has a reverse-path filter. `leaving` is the device that the packet will leave by;
  * absent: for this machine itself, or the caller did not look (the route is then looked up here).
  */
 export function reversePathCheck(
   netns: Netns,
   packet: Packet,
   inDevice: string,
-  outDevice = leavesBy(netns, packet, inDevice),
+  leaving?: string,
 ): InputCheck {
   // Packets by the loopback device keep the route that they were sent with.
   if (inDevice === 'lo' || packet.src.family === 6) return pass;
@@ -60,6 +63,7 @@ export function reversePathCheck(
   const mode = effectiveMode(netns, inDevice);
   if (mode === undefined) return { state: 'unknown', why: `${rpFilterKey(inDevice)} was not recorded` };
   const acceptLocal = isSetAnywhere(netns, inDevice, 'accept_local');
+  const outDevice = leaving ?? leavesBy(netns, packet, inDevice);
   const asked: Asked = { netns, packet, inDevice, outDevice, acceptLocal, mode };
   return mode === 0 ? checkLocalSource(asked) : validateSource(asked);
 }
@@ -89,7 +93,7 @@ function effectiveMode(netns: Netns, device: string): number | undefined {
   return Math.max(Number(all), Number(own));
 }
 
-function martian(packet: Packet, inDevice: string, why: string): InputCheck {
+function martian(packet: Packet, inDevice: string, why: string): Extract<InputCheck, { state: 'martian' }> {
   return {
     state: 'martian',
     why,
@@ -97,6 +101,12 @@ function martian(packet: Packet, inDevice: string, why: string): InputCheck {
     sources: [],
   };
 }
+
+/** An address that no route can make good. */
+const neverGood = (packet: Packet, inDevice: string, why: string): InputCheck => ({
+  ...martian(packet, inDevice, why),
+  anywhere: true,
+});
 
 const localSource = (packet: Packet, inDevice: string): InputCheck =>
   martian(
@@ -215,18 +225,18 @@ export function checkAddresses(netns: Netns, packet: Packet, inDevice: string): 
   const { src, dst } = packet;
   const source = formatAddress(src);
   if (isMulticast(src) || isLimitedBroadcast(src))
-    return martian(packet, inDevice, `${source} is no address that can send`);
+    return neverGood(packet, inDevice, `${source} is no address that can send`);
   // DHCP speaks from 0.0.0.0, but only to the limited broadcast address.
   if (isLimitedBroadcast(dst) || (isUnspecified(src) && isUnspecified(dst))) return pass;
-  if (isZeroNet(src)) return martian(packet, inDevice, `${source} is no address that can send`);
-  if (isZeroNet(dst)) return martian(packet, inDevice, `${formatAddress(dst)} is no destination`);
+  if (isZeroNet(src)) return neverGood(packet, inDevice, `${source} is no address that can send`);
+  if (isZeroNet(dst)) return neverGood(packet, inDevice, `${formatAddress(dst)} is no destination`);
   if (!isLoopback(src) && !isLoopback(dst)) return pass;
   if (src.family === 4) {
     if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
     if (isSetAnywhere(netns, inDevice, 'route_localnet')) return pass;
   }
   const which = isLoopback(dst) ? `the destination ${formatAddress(dst)}` : `the source ${source}`;
-  return martian(
+  return neverGood(
     packet,
     inDevice,
     `${which} is a loopback address and came by ${inDevice}; route_localnet is off`,
