@@ -7,6 +7,7 @@ import type { SourceRef } from '../model/source.ts';
 import type { Hop, Reason, Step, StepKind } from '../model/verdict.ts';
 import type { Address } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
+import { kernelWords } from './kernel-words.ts';
 import type { Connections } from './netfilter/conntrack.ts';
 
 /** What the walk remembers about a tunnel packet until it is opened again. */
@@ -29,6 +30,8 @@ export interface Cursor {
   /** Set where the packet goes in fragments: the largest one's size. `packet` stays whole, as conntrack sees it. */
   readonly fragmentBytes?: number;
   readonly inDevice?: string;
+  /** skb->ipvs_property: IPVS has had its turn with the packet in this namespace. */
+  readonly byIpvs?: true;
   /** Set at OUTPUT where the packet is routed again, with this mark. */
   readonly routeMark?: number;
   readonly steps: readonly Step[];
@@ -114,7 +117,10 @@ export function lose(
   text: string,
   detail: StepDetail = {},
 ): Stage {
-  const last: Step = { ...step(kind, 'lost', text, detail), reason };
+  const lost: Step = { ...step(kind, 'lost', text, detail), reason };
+  const { packet, inDevice } = cursor;
+  const kernel = kernelWords({ packet, step: lost, isForeign: inDevice !== undefined });
+  const last: Step = kernel === undefined ? lost : { ...lost, kernel };
   return { at: 'end', cursor: closeHop(addSteps(cursor, [last])), end: { kind: 'lost', step: last } };
 }
 
@@ -155,7 +161,8 @@ export function closeHop(cursor: Cursor, outDevice?: string): Cursor {
 
 /** Moves the packet to another namespace. skb->mark does not cross: skb_scrub_packet() clears it between namespaces. */
 export function enter(cursor: Cursor, netns: Netns, inDevice: string, outDevice: string): Cursor {
-  const closed = closeHop(cursor, outDevice);
+  // skb_scrub_packet() and nf_reset_ct() also clear ipvs_property.
+  const { byIpvs: _, ...closed } = closeHop(cursor, outDevice);
   const { proxied: _proxied, ...packet } = closed.packet;
   return { ...closed, netns, inDevice, packet: { ...packet, mark: 0 } };
 }

@@ -93,6 +93,16 @@ export type StepKind =
   | 'receive'
   | 'deliver';
 
+/** What the kernel that lost the packet shows of it. */
+export interface KernelWords {
+  /** As the tracepoint skb:kfree_skb names it: `NETFILTER_DROP`, `IP_RPFILTER`. */
+  readonly dropReason?: string;
+  /** What the sender notices: `silent`, `ICMP 3/1`, `TCP reset`. */
+  readonly symptom: string;
+  /** The counter that rises, as nstat names it: `IpInAddrErrors`. Where there is none, nothing but the walk tells. */
+  readonly counter?: string;
+}
+
 export interface Step {
   readonly kind: StepKind;
   /** What became of the packet here. `lost` ends the walk in this direction; `unknown` says the walk could not tell. */
@@ -104,6 +114,8 @@ export interface Step {
   /** The numbers and names behind `reason`, for the diagnosis. */
   readonly facts?: Readonly<Record<string, string>>;
   readonly sources?: readonly SourceRef[];
+  /** Of a loss. */
+  readonly kernel?: KernelWords;
 }
 
 /** A packet-filter rule that the packet matched, or the policy at the end of a base chain. */
