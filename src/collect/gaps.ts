@@ -104,10 +104,12 @@ function missingPods(netns: ReadonlyMap<string, RecordedNetns>, cluster: Cluster
 /** One gap a file name, naming the namespaces that lack it. */
 function missingFiles(netns: ReadonlyMap<string, RecordedNetns>): Gap[] {
   const gaps: Gap[] = [];
-  for (const { file, holds, command, inContainer } of netnsFiles) {
+  for (const { file, holds, command, inContainer, otherForm } of netnsFiles) {
     for (const ofPod of [false, true]) {
       const all = [...netns.values()].filter((one) => one.ofPod === ofPod);
-      const lacking = all.filter((one) => !one.files.has(file));
+      const lacking = all.filter(
+        ({ files }) => !files.has(file) && (otherForm === undefined || !files.has(otherForm)),
+      );
       const [first] = lacking;
       if (first === undefined) continue;
       const kind = ofPod ? 'pods' : 'nodes';

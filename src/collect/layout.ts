@@ -45,6 +45,8 @@ export interface NetnsFile {
   readonly holds: string;
   /** What prints it. */
   readonly command: string;
+  /** A file of the same content in another form, which does as well: `nft list ruleset`. */
+  readonly otherForm?: string;
   /** True for a pod's files that its network namespace does not have: they need an exec into the container. */
   readonly inContainer?: boolean;
 }
@@ -64,7 +66,7 @@ export const netnsFiles: readonly NetnsFile[] = [
   { file: 'ip6tables-save.txt', holds: 'ip6tables rules', command: 'ip6tables-save -c' },
   { file: 'iptables-legacy-save.txt', holds: 'legacy iptables rules', command: 'iptables-legacy-save -c' },
   { file: 'ip6tables-legacy-save.txt', holds: 'legacy ip6tables rules', command: 'ip6tables-legacy-save -c' },
-  { file: 'nft.json', holds: 'nftables tables', command: 'nft -j list ruleset' },
+  { file: 'nft.json', holds: 'nftables tables', command: 'nft -j list ruleset', otherForm: 'nft.txt' },
   { file: 'ipset.txt', holds: 'IP sets', command: 'ipset save' },
   { file: 'sysctl.txt', holds: 'sysctls', command: 'sysctl net' },
   { file: 'ss.txt', holds: 'listening sockets', command: 'ss -H -lntup' },

@@ -10,6 +10,16 @@ const program = bundledEntry('podpath');
 const netfilter = (...args: readonly string[]) =>
   exec([process.execPath, program, 'netfilter', ...args], { env: { NO_COLOR: '1' }, timeoutMs: 60_000 });
 
+/** The second rule can match nothing: the first takes its packets. */
+const nftText = `table ip filter {
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+		ip saddr 10.0.0.0/8 drop
+		ip saddr 10.1.0.0/16 accept
+	}
+}
+`;
+
 let root = '';
 const at = (name: string): string => join(root, name);
 
@@ -38,7 +48,8 @@ beforeAll(() => {
     '-P INPUT ACCEPT\n-P FORWARD ACCEPT\n-P OUTPUT ACCEPT\n-A FORWARD -i eth0 -j DROP\n',
   );
   writeFileSync(at('ipset.txt'), 'create pods hash:ip family inet hashsize 64 maxelem 100\n');
-  writeFileSync(at('nft.txt'), 'table ip filter {\n}\n');
+  writeFileSync(at('nft.txt'), `# Warning: made by hand\n${nftText}`);
+  writeFileSync(at('cut.txt'), 'table ip filter {\n\tchain c {\n');
   writeFileSync(at('noise.txt'), 'bash: iptables-save: command not found\n');
 });
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -49,6 +60,7 @@ describe('netfilter lint', () => {
     ['bad.txt', 1, /^1 warning in 2 rules\n[\s\S]*bad\.txt:6: -A FORWARD -s 10\.1\.0\.0\/16 -j ACCEPT/],
     ['six.txt', 1, /ip6 filter FORWARD: no packet comes to it/],
     ['shell.txt', 0, /^nothing found in 1 rule\n$/],
+    ['nft.txt', 1, /nft\.txt:6: ip saddr 10\.1\.0\.0\/16 accept/],
   ])('%s: code %i', async (file, code, text) => {
     const result = await netfilter('lint', at(file));
     expect({ code: result.code, stderr: result.stderr }).toEqual({ code, stderr: '' });
@@ -66,7 +78,10 @@ describe('netfilter lint', () => {
   });
 
   it.each([
-    ['nft.txt', /do: record them with: nft -j list ruleset/],
+    [
+      'cut.txt',
+      /cut\.txt:3:1 cannot be read as packet-filter rules[\s\S]*the text ends where "}" is expected/,
+    ],
     ['noise.txt', /noise\.txt:1 cannot be read as packet-filter rules/],
     ['none.txt', /ENOENT/],
   ])('%s: code 3, with what to do', async (file, text) => {

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseIpRoute } from '../../src/parse/ip-route.ts';
 import { parseIpRule } from '../../src/parse/ip-rule.ts';
+import { parseNftText } from '../../src/parse/nft/text.ts';
 import type { Parsed } from '../../src/parse/result.ts';
 import { parseSysctl } from '../../src/parse/sysctl.ts';
 import { exec } from '../../src/system/exec.ts';
@@ -78,10 +79,6 @@ const notRead: readonly (readonly [RegExp, string])[] = [
   ],
   [/kubenet-routes/, 'route -n: without tables, types and source addresses'],
   [/lsmod/, 'modules: what is loaded shows in what it does'],
-  [
-    /kubeproxy-nft-excerpt/,
-    'an excerpt of nft in its own words with parts left out; `nft -j list ruleset` is read',
-  ],
 ];
 
 const readers: readonly (readonly [RegExp, (text: string, file: string) => Parsed<unknown>])[] = [
@@ -89,6 +86,7 @@ const readers: readonly (readonly [RegExp, (text: string, file: string) => Parse
   [/ip--6-r/, (text, file) => parseIpRoute(text, file, 6)],
   [/ip-rule/, (text, file) => parseIpRule(text, file, 4)],
   [/sysctl/, parseSysctl],
+  [/nft-excerpt/, parseNftText],
 ];
 
 describe.skipIf(dumpFolder === undefined)('every file of the dumps', () => {

@@ -5,16 +5,16 @@ import { asString, entryText, isObject, type JsonObject } from '../json.ts';
 import { readExpression, readSetUse, readVerdict } from './expression.ts';
 import { notUnderstood, statementOfText } from './text-statement.ts';
 
-/** The statements of a rule up to the last one that has an effect. */
-export function readStatements(json: readonly unknown[]): readonly NftStatement[] {
-  const statements = json.flatMap((entry) => readStatement(entry) ?? []);
+/** The statements of a rule in a table of `family`, up to the last one that has an effect. */
+export function readStatements(json: readonly unknown[], family: string): readonly NftStatement[] {
+  const statements = json.flatMap((entry) => readStatement(entry, family) ?? []);
   const last = statements.findLastIndex(hasEffect);
   return statements.slice(0, last + 1);
 }
 
 /** The conditions behind that statement: whether the whole rule matched is asked only where a path is recorded. */
-export function readTrailing(json: readonly unknown[]): readonly NftStatement[] {
-  const statements = json.flatMap((entry) => readStatement(entry) ?? []);
+export function readTrailing(json: readonly unknown[], family: string): readonly NftStatement[] {
+  const statements = json.flatMap((entry) => readStatement(entry, family) ?? []);
   return statements.slice(statements.findLastIndex(hasEffect) + 1);
 }
 
@@ -44,8 +44,8 @@ const looksOnly: ReadonlySet<string> = new Set([
 const rates: ReadonlySet<string> = new Set(['limit', 'quota', 'ct count', 'connlimit', 'meter']);
 
 /** Undefined for statements without effect. */
-function readStatement(json: unknown): NftStatement | undefined {
-  if (typeof json === 'string') return readStatement(statementOfText(json));
+function readStatement(json: unknown, family: string): NftStatement | undefined {
+  if (typeof json === 'string') return readStatement(statementOfText(json), family);
   if (!isObject(json)) return unknownStatement(json, 'not a statement');
   const [name, value] = Object.entries(json)[0] ?? [''];
   const verdict = readVerdict(json);
@@ -62,7 +62,7 @@ function readStatement(json: unknown): NftStatement | undefined {
         : { kind: 'vmap', key: readExpression(value.key), data };
     }
     case 'reject':
-      return readReject(value);
+      return readReject(value, family);
     case 'mangle':
       return isObject(value) ? readMangle(value, json) : unknownStatement(json, 'a mangle without a key');
     case 'dnat':
@@ -92,9 +92,11 @@ function readMatch(value: JsonObject, json: unknown): NftStatement {
   return { kind: 'match', op, left: readExpression(value.left), right: readExpression(value.right) };
 }
 
-function readReject(value: unknown): NftStatement {
-  if (!isObject(value)) return { kind: 'reject', type: 'icmpx', code: 'port-unreachable' };
-  const type = asString(value.type) ?? 'icmpx';
+/** Without more it is a port unreachable of the table's family. */
+function readReject(value: unknown, family: string): NftStatement {
+  const usual = family === 'ip' ? 'icmp' : family === 'ip6' ? 'icmpv6' : 'icmpx';
+  if (!isObject(value)) return { kind: 'reject', type: usual, code: 'port-unreachable' };
+  const type = asString(value.type) ?? usual;
   return { kind: 'reject', type, code: asString(value.expr) ?? 'port-unreachable' };
 }
 

@@ -105,8 +105,8 @@ function readRule(rule: JsonObject, context: Context, { line, text }: Place): st
   const handle = asNumber(rule.handle) ?? 0;
   const comment = asString(rule.comment);
   const expressions: readonly unknown[] = Array.isArray(rule.expr) ? rule.expr : [];
-  const statements = readStatements(expressions);
-  const trailing = readTrailing(expressions);
+  const statements = readStatements(expressions, draft.family);
+  const trailing = readTrailing(expressions, draft.family);
   chainOf(draft, chain, {}).rules.push({
     handle,
     statements,
