@@ -9,6 +9,7 @@ import {
   isIcmpError,
   tupleOf,
 } from './netfilter/conntrack.ts';
+import type { SetChange } from './netfilter/ipsets.ts';
 import { fromRecord } from './netfilter/recorded.ts';
 
 export interface ConnectionTable {
@@ -25,6 +26,7 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
   /** Connections of different zones share tuples. */
   const byTuple = new Map<string, readonly Connection[]>();
   const mistrusted = new Set<string>();
+  let setChanges: readonly SetChange[] = [];
   let balanced: Connections['balanced'] & {} = [];
   const put = (connection: Connection): boolean => {
     const sides = (['original', 'reply'] as const).map((side) => ({
@@ -54,15 +56,20 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
     view: (packet) => {
       const key = lookupKey(packet);
       const found = key === undefined ? undefined : byTuple.get(key);
-      return { entries: found ?? [], balanced };
+      return { entries: found ?? [], balanced, ...(setChanges.length === 0 ? {} : { setChanges }) };
     },
     keep: (connections) => {
       balanced = connections.balanced ?? balanced;
+      setChanges = connections.setChanges ?? setChanges;
       return connections.entries.map(put).every((stored) => stored);
     },
     mistrust: (packet, connections) => {
       const key = lookupKey(packet);
       if (key !== undefined) mistrusted.add(key);
+      // What may have been changed is not known any more.
+      const possible = connections.flatMap(({ setChanges: made = [] }) => made.slice(setChanges.length));
+      if (possible.length > 0)
+        setChanges = [...setChanges, ...possible.map(({ values: _, ...unsure }) => unsure)];
       for (const { entries } of connections)
         for (const { protocol, original, reply } of entries)
           mistrusted.add(keyOf(protocol, original)).add(keyOf(protocol, reply));

@@ -8,6 +8,7 @@ import type { SourceRef } from '../../model/source.ts';
 import { type Address, sameAddress } from '../../net/address.ts';
 import type { Packet, Transport } from '../../net/packet.ts';
 import type { Balanced } from '../balanced.ts';
+import type { SetChange } from './ipsets.ts';
 import { advanceTcp, openTcp, type TcpTrack } from './tcp-tracking.ts';
 
 export type TrackState = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
@@ -88,6 +89,8 @@ export function zoneOf(template: Template | undefined, packet: Packet): Zone | u
 /** The table, and what the packet under way carries with it: it is the same value that goes on with the packet. */
 export interface Connections {
   readonly entries: readonly Connection[];
+  /** What SET rules changed on the way here. */
+  readonly setChanges?: readonly SetChange[];
   /** What IPVS or eBPF translated, beside conntrack. */
   readonly balanced?: readonly Balanced[];
   readonly inFlight?: {

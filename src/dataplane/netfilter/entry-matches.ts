@@ -86,7 +86,7 @@ const rawKinds: ReadonlySet<string> = new Set([
 ]);
 
 /** Whether frames of the device carry MAC addresses. Undefined if the device is not known. */
-function hasFrames(context: HookContext): boolean | undefined {
+export function hasFrames(context: HookContext): boolean | undefined {
   const { netns, inDevice } = context;
   if (inDevice === undefined || netns.devices.state === 'unknown') return undefined;
   const kind = findDevice(netns.devices.value, inDevice)?.kind;

@@ -7,7 +7,7 @@ import { setMapping, untracked } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { nextRules } from './dispatch.ts';
 import { evaluateRule } from './matches.ts';
-import { attachTemplate, isFree, takesPacket } from './modules/effects.ts';
+import { attachTemplate, changeSet, isFree, takesPacket } from './modules/effects.ts';
 import { chooseMapping, type NatTarget } from './nat.ts';
 import { joinDoubt, merge, outcome } from './outcomes.ts';
 import { visited, visitedPolicy } from './path.ts';
@@ -55,7 +55,8 @@ function interpret(run: Run, base: Base, start: Position, next: Next): readonly 
     // A target that only looks changes nothing, whether or not its rule matches.
     if (rule.target.kind === 'continue' && context.record === undefined) continue;
     if (--run.budget.rules < 0) return giveUp(run, state, rule, 'more rules than the walk takes up');
-    const result = evaluateRule(rule, { context, packet: state.packet, tracking: state.tracking });
+    const { packet, tracking, connections } = state;
+    const result = evaluateRule(rule, { context, packet, tracking, connections });
     if (result === false) continue;
     const place: Place = { base, frame };
     if (rule.target.kind === 'continue') {
@@ -176,7 +177,7 @@ function apply(run: Run, place: Place, reached: Position, rule: Rule, next: Next
     case 'ct-template':
       return go(attachTemplate(state, target.ct));
     case 'change-set':
-      return go(state);
+      return go(changeSet(run.context, state, target.operation));
     case 'tproxy':
       return applyTproxy(run, place, position, rule, target, next);
     case 'set-ttl': {

@@ -4,10 +4,11 @@ import { isMulticast, isUnspecified } from '../../net/address.ts';
 import { type Packet, protocolNumber } from '../../net/packet.ts';
 import { contains } from '../../net/prefix.ts';
 import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../routing-tables.ts';
-import type { Tracking } from './conntrack.ts';
+import type { Connections, Tracking } from './conntrack.ts';
 import type { HookContext } from './context.ts';
 import {
   entryMatches,
+  hasFrames,
   macMatches,
   ownerMatches,
   packetTypeMatches,
@@ -23,6 +24,8 @@ export interface Subject {
   readonly context: HookContext;
   readonly packet: Packet;
   readonly tracking: Tracking;
+  /** As the rules before left them; absent: as they came to the hook. */
+  readonly connections?: Connections;
 }
 
 export function evaluateRule(rule: Rule, subject: Subject): MatchResult {
@@ -83,6 +86,8 @@ function evaluateMatch(match: Match, subject: Subject): MatchResult {
           inDevice,
           outDevice,
           directions: match.directions,
+          framed: hasFrames(context),
+          changes: (subject.connections ?? context.connections).setChanges,
           ...(match.nomatch === undefined ? {} : { nomatch: true }),
         }),
       );

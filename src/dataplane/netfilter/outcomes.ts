@@ -45,6 +45,7 @@ function keyOf(entry: HookOutcome): string {
     packetKey(entry.packet),
     entry.tracking.state,
     entry.tracking.direction,
+    entry.connections.setChanges?.length ?? 0,
     connection === undefined
       ? ''
       : [

@@ -1,8 +1,10 @@
 /** What targets do to tracking, sets and sockets. */
-import type { CtTarget, TproxyTarget } from '../../../model/match-modules.ts';
+import type { CtTarget, SetOperation, TproxyTarget } from '../../../model/match-modules.ts';
 import { isUnspecified, sameAddress } from '../../../net/address.ts';
 import type { Template } from '../conntrack.ts';
 import type { HookContext } from '../context.ts';
+import { hasFrames } from '../entry-matches.ts';
+import { setChange } from '../ipsets.ts';
 import type { State } from '../state.ts';
 import type { Truth } from '../truth.ts';
 
@@ -15,6 +17,23 @@ export function attachTemplate(state: State, { zone, helper }: CtTarget): State 
     ...(helper === undefined ? {} : { helper }),
   };
   return { ...state, tracking: { ...tracking, state: 'NEW', template } };
+}
+
+/** set_target_v3: later packets, and later rules for this one, find the set changed. */
+export function changeSet(context: HookContext, state: State, operation: SetOperation): State {
+  const { netns, inDevice, outDevice } = context;
+  const { packet, connections } = state;
+  const { directions } = operation;
+  const change = setChange(netns, operation, {
+    packet,
+    inDevice,
+    outDevice,
+    directions,
+    framed: hasFrames(context),
+  });
+  if (change === undefined) return state;
+  const setChanges = [...(connections.setChanges ?? []), change];
+  return { ...state, connections: { ...connections, setChanges } };
 }
 
 /** skb->_nfct is 0: neither a connection, a template nor UNTRACKED. */
