@@ -40,7 +40,7 @@ export interface Condition {
 export type NextRule = (from: number) => number;
 
 /** Finding the rules of a short chain costs more than trying them. */
-const shortChain = 12;
+export const shortChain = 12;
 
 const compiled = new WeakMap<Chain, Dispatch>();
 
@@ -80,7 +80,9 @@ function conditionOf(match: Match): Condition | undefined {
     case 'mark':
       return { lane: { kind: 'mark', mask: match.mask }, key: match.value >>> 0 };
     case 'device':
-      return deviceCondition(match.direction, match.name);
+      return match.name.endsWith('+')
+        ? deviceCondition(match.direction, match.name.slice(0, -1), true)
+        : deviceCondition(match.direction, match.name, false);
     default:
       return undefined;
   }
@@ -95,13 +97,15 @@ export const addressCondition = (side: 'src' | 'dst', { family, length, value }:
   key: networkKey(family, length, value),
 });
 
-/** `cali+` asks for names that start so; `+` alone asks for nothing. */
-function deviceCondition(direction: 'in' | 'out', name: string): Condition | undefined {
-  if (!name.endsWith('+')) return { lane: { kind: 'device', direction }, key: name };
-  const length = name.length - 1;
-  return length === 0
-    ? undefined
-    : { lane: { kind: 'device', direction, length }, key: name.slice(0, length) };
+/** A name, or the start of names; the empty start asks for nothing. */
+export function deviceCondition(
+  direction: 'in' | 'out',
+  name: string,
+  isPrefix: boolean,
+): Condition | undefined {
+  if (!isPrefix) return { lane: { kind: 'device', direction }, key: name };
+  const { length } = name;
+  return length === 0 ? undefined : { lane: { kind: 'device', direction, length }, key: name };
 }
 
 /** Plain numbers where they hold the value: Maps find them several times faster. */
@@ -146,17 +150,15 @@ interface LaneIndex {
   readonly buckets: Map<Key, number[]>;
 }
 
-/** `conditions` of a rule: all must hold; none leaves it to every packet, undefined leaves the rule out. */
+/** `conditions` of a rule: all must hold; without any the rule is left to every packet. */
 export function makeDispatch<R>(
   rules: readonly R[],
-  conditions: (rule: R) => readonly Condition[] | undefined,
+  conditions: (rule: R) => readonly Condition[],
 ): Dispatch {
   const lanes = new Map<string, LaneIndex>();
-  const all = rules.map((rule) => conditions(rule)?.map((condition) => counted(lanes, condition)));
+  const all = rules.map((rule) => conditions(rule).map((condition) => counted(lanes, condition)));
   const unconditional: number[] = [];
-  for (const [index, own] of all.entries()) {
-    if (own !== undefined) (rarestBucket(own) ?? unconditional).push(index);
-  }
+  for (const [index, own] of all.entries()) (rarestBucket(own) ?? unconditional).push(index);
   const used = [...lanes.values()].filter(({ buckets }) => buckets.size > 0);
   return (seen) => {
     const lists = unconditional.length > 0 ? [unconditional] : [];

@@ -14,7 +14,7 @@ import type {
 } from '../../../model/nft.ts';
 import type { Packet } from '../../../net/packet.ts';
 import { setMapping, untracked } from '../conntrack.ts';
-import type { HookOutcome, SiteFrame, Visit } from '../context.ts';
+import type { HookContext, HookOutcome, SiteFrame, Visit } from '../context.ts';
 import { chooseMapping } from '../nat.ts';
 import { joinDoubt, merge, outcome } from '../outcomes.ts';
 import { visit, visitedPolicy } from '../path.ts';
@@ -27,6 +27,7 @@ import {
   policyDropStep,
   refusedStep,
 } from '../steps.ts';
+import { nextNftRules } from './dispatch.ts';
 import { evaluate, evaluateMatch, lookups, nameOf, type Scope } from './evaluate.ts';
 import { type NatWay, natWays, rejectName } from './targets.ts';
 import type { Option } from './values.ts';
@@ -81,6 +82,7 @@ export function runNftBase(run: Run, base: NftBase, state: State, next: Next): r
 function interpret(walk: Walk, start: Position): readonly HookOutcome[] {
   let position = start;
   for (;;) {
+    if (position.statement === 0) position = skipRules(walk.run.context, position);
     const { frame, index, statement, state } = position;
     const rule = frame.chain.rules[index];
     if (rule === undefined) {
@@ -100,6 +102,13 @@ function interpret(walk: Walk, start: Position): readonly HookOutcome[] {
     if ('done' in effect) return effect.done;
     position = effect.go;
   }
+}
+
+/** In a long chain, on to the next rule that may match. */
+function skipRules({ inDevice, outDevice }: HookContext, position: Position): Position {
+  const { chain } = position.frame;
+  const next = nextNftRules(chain, { packet: position.state.packet, inDevice, outDevice });
+  return next === undefined ? position : { ...position, index: next(position.index) };
 }
 
 const nextRule = (position: Position): Position => ({

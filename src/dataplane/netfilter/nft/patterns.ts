@@ -1,10 +1,11 @@
 /** Patterns on the right of a match and in sets: values, prefixes, ranges, device names; and looking keys up in sets. */
 import type { NftElement, NftExpr, NftSet } from '../../../model/nft.ts';
 import type { Truth } from '../truth.ts';
+import { type Narrow, narrowing } from './set-index.ts';
 import { constantExpression, type NftType, type Scalar } from './values.ts';
 
 /** One part of an element, ready to compare. */
-type Pattern =
+export type Pattern =
   | { readonly kind: 'range'; readonly from: bigint; readonly to: bigint }
   | { readonly kind: 'name'; readonly name: string; readonly isPrefix: boolean }
   | { readonly kind: 'any' }
@@ -76,7 +77,9 @@ interface Entry {
 interface Compiled {
   /** Elements of plain values, by those. */
   readonly exact: ReadonlyMap<string, Entry>;
-  readonly others: readonly Entry[];
+  /** The elements that `exact` does not tell, and all of them: those that may cover a key. */
+  readonly others: Narrow<Entry>;
+  readonly all: Narrow<Entry>;
   readonly catchAll?: Entry;
 }
 
@@ -98,7 +101,12 @@ function compile(set: NftSet, types: readonly NftType[]): Compiled {
       else exact.set(text, entry);
     }
   }
-  const compiled: Compiled = { exact, others, ...(catchAll === undefined ? {} : { catchAll }) };
+  const compiled: Compiled = {
+    exact,
+    others: narrowing(others),
+    all: narrowing([...exact.values(), ...others]),
+    ...(catchAll === undefined ? {} : { catchAll }),
+  };
   const all = compiledSets.get(set) ?? new Map<string, Compiled>();
   all.set(key, compiled);
   compiledSets.set(set, all);
@@ -145,13 +153,13 @@ export type Lookup =
 /** Finds the element that covers a key. Parts whose value is not known leave those elements that the others fit. */
 export function lookup(set: NftSet, parts: readonly Scalar[]): Lookup {
   const types = parts.map((part) => typeOf(part) ?? 'number');
-  const { exact, others, catchAll } = compile(set, types);
+  const { exact, others, all, catchAll } = compile(set, types);
   const key = keyText(parts);
   const found = key === undefined ? undefined : exact.get(key);
   if (found !== undefined) return { kind: 'hit', element: found.element };
   const candidates: NftElement[] = [];
   let why = '';
-  const rest = key === undefined ? [...exact.values(), ...others] : others;
+  const rest = key === undefined ? all(parts) : others(parts);
   for (const { element, patterns } of rest) {
     const truth = allParts(patterns, parts);
     if (truth === true) return { kind: 'hit', element };
