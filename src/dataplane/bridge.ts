@@ -6,7 +6,9 @@ import { overCable, vlanBytes } from './cable.ts';
 import { type Cursor, cannotTell, doubt, lose, pass, type Stage, wireBytes } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import { resolveNeighbour } from './neighbours.ts';
-import type { World } from './world.ts';
+import { nicPortsOf, wireStations } from './segments.ts';
+import { carriesFrames } from './tunnels/kinds.ts';
+import { isNic, type World } from './world.ts';
 
 /**
  * A frame that stays on the bridge. With bridge-nf-call-iptables=1 it passes the IP hooks as well (br_netfilter),
@@ -76,10 +78,14 @@ function portTowards(world: World, cursor: Cursor, bridge: Device, dstMac: strin
       : undefined;
   const ports = [...world.devices(netns).values()].filter((d) => d.master === bridge.name);
   // An aged entry only means flooding: the port is then found by the address behind it.
-  return (
+  const found =
     ports.find((p) => p.name === learned?.device) ??
-    ports.find((p) => world.peer({ netns, device: p })?.device.mac === dstMac)
-  );
+    ports.find((p) => world.peer({ netns, device: p })?.device.mac === dstMac);
+  if (found !== undefined) return found;
+  // Flooding also goes out on the wire, and into tunnels that are ports.
+  const here = { netns, device: bridge };
+  const isOnWire = wireStations(world, here).some(({ device }) => device.mac === dstMac);
+  return (isOnWire ? nicPortsOf(world, here)[0] : undefined) ?? ports.find(carriesFrames);
 }
 
 /** A bridge takes up frames for any of its ports' own addresses too: they are local entries of its FDB. */
@@ -136,8 +142,17 @@ export function throughBridge(
       },
     );
   }
-  const moved = pass(cursor, 'bridge', `${bridge.name} port ${out.name}`);
+  const passed = pass(cursor, 'bridge', `${bridge.name} port ${out.name}`);
+  const moved =
+    bridge.vlanFiltering === true
+      ? doubt(passed, 'bridge', `${bridge.name} filters VLANs, and its ports' VLANs were not recorded`, {
+          facts: { what: `bridge vlan show of ${netns.id}` },
+          sources: [bridge.source],
+        })
+      : passed;
   const peer = world.peer({ netns, device: out });
+  if (carriesFrames(out) || (peer === undefined && isNic(out)))
+    return { at: 'frame-out', cursor: moved, device: out, dstMac };
   if (peer === undefined) {
     return cannotTell(moved, 'bridge', `the far end of ${out.name} was not recorded`, {
       facts: { what: `the namespace behind ${netns.id} ${out.name}` },

@@ -1,22 +1,15 @@
 /** Frames: from the routing decision onto a device, and off the device on the other side. */
 import type { Device } from '../model/netns.ts';
-import { type Address, formatAddress } from '../net/address.ts';
+import type { Address } from '../net/address.ts';
 import { isMulticastMac } from '../net/mac.ts';
 import { bridged, isOwnMac, notForwarding, portOf, throughBridge } from './bridge.ts';
 import { overCable } from './cable.ts';
-import {
-  type Cursor,
-  cannotTell,
-  doubt,
-  enter,
-  lose,
-  remark,
-  type Stage,
-  step,
-  wireBytes,
-} from './cursor.ts';
-import { leavesCluster, resolveNeighbour } from './neighbours.ts';
-import { carriesFrames, carriesPackets, encapsulateFrame, encapsulatePacket } from './tunnel.ts';
+import { type Cursor, cannotTell, lose, remark, type Stage, step, wireBytes } from './cursor.ts';
+import { resolveNeighbour } from './neighbours.ts';
+import { handedUp, leaveStacked } from './stacked.ts';
+import { encapsulateFrame, encapsulatePacket } from './tunnel.ts';
+import { carriesFrames, carriesPackets } from './tunnels/kinds.ts';
+import { overUnderlay } from './underlay.ts';
 import { isNic, type World } from './world.ts';
 
 /** Resolves the next hop's MAC and hands the frame to the device. */
@@ -100,6 +93,13 @@ function mayFragment({ packet, inDevice }: Cursor): boolean {
 export function frameOut(world: World, cursor: Cursor, device: Device, dstMac: string): readonly Stage[] {
   if (carriesFrames(device)) return encapsulateFrame(world, cursor, device, dstMac);
   if (device.kind === 'bridge') return [throughBridge(world, cursor, device, dstMac, undefined)];
+  if (device.stacked !== undefined) {
+    const onward = leaveStacked(world, cursor, device, dstMac);
+    if ('at' in onward) return [onward];
+    return device.stacked.kind === 'vlan'
+      ? [overUnderlay(world, onward.cursor, device, dstMac)]
+      : frameOut(world, onward.cursor, onward.lower.device, dstMac);
+  }
   const peer = world.peer({ netns: cursor.netns, device });
   if (peer !== undefined) return [overCable(cursor, device, peer, dstMac)];
   if (isNic(device)) return [overUnderlay(world, cursor, device, dstMac)];
@@ -116,75 +116,6 @@ export function frameOut(world: World, cursor: Cursor, device: Device, dstMac: s
   ];
 }
 
-/** Between nodes: the snapshot does not show the fabric, so it is taken to deliver to whoever has the MAC. */
-function overUnderlay(world: World, cursor: Cursor, device: Device, dstMac: string): Stage {
-  const stations = world.underlayStations(cursor.netns);
-  const target = stations.find((station) => station.device.mac === dstMac);
-  if (target === undefined) {
-    const owner = stations.find((station) => world.carries(station.netns, cursor.packet.dst));
-    if (owner !== undefined) {
-      return lose(
-        cursor,
-        'neighbour',
-        'neighbour-wrong-mac',
-        `the frame is addressed to ${dstMac}, but ${owner.netns.id} has ${owner.device.mac ?? 'no MAC'}`,
-        {
-          facts: {
-            mac: dstMac,
-            expectedMac: owner.device.mac ?? '',
-            nextHop: formatAddress(cursor.packet.dst),
-            device: device.name,
-          },
-          sources: [owner.device.source],
-        },
-      );
-    }
-    const astray = leavesCluster(world, cursor, device, dstMac);
-    if (astray !== undefined) return astray;
-    return cannotTell(
-      cursor,
-      'neighbour',
-      `the packet leaves by ${device.name} to ${dstMac}, which is no node of the cluster`,
-      { facts: { what: 'the network outside the cluster', left: dstMac } },
-    );
-  }
-  const whole = cursor.fragmentBytes === undefined ? cursor : fragmentsLeave(cursor, device);
-  const entered = enter(whole, target.netns, target.device.name, device.name);
-  if (wireBytes(entered) > target.device.mtuBytes) {
-    return {
-      at: 'frame-in',
-      cursor: doubt(
-        entered,
-        'mtu',
-        `${wireBytes(entered)} bytes arrive at ${target.device.name} (MTU ${target.device.mtuBytes}): a NIC may drop them`,
-        { facts: { device: target.device.name, mtu: String(target.device.mtuBytes) } },
-      ),
-      device: target.device,
-      dstMac,
-    };
-  }
-  return { at: 'frame-in', cursor: entered, device: target.device, dstMac };
-}
-
-/** Many networks between machines drop fragments; whether this one does no snapshot shows. */
-const fragmentsLeave = (cursor: Cursor, device: Device): Cursor =>
-  remark(cursor, {
-    ...step(
-      'mtu',
-      'unknown',
-      `${cursor.packet.inner === undefined ? 'the packet' : 'the tunnel packet'} of ${cursor.packet.lengthBytes} bytes leaves by ${device.name} in fragments (MTU ${cursor.fragmentBytes}), which the network between the nodes may drop`,
-      {
-        facts: {
-          device: device.name,
-          mtu: String(cursor.fragmentBytes),
-          size: String(cursor.packet.lengthBytes),
-        },
-        sources: [device.source],
-      },
-    ),
-    reason: 'fragment-lost',
-  });
-
 /** A frame arrives: bridge ports hand it to their bridge, other devices take only what is addressed to them. */
 export function frameIn(world: World, cursor: Cursor, device: Device, dstMac: string): readonly Stage[] {
   if (!device.up) {
@@ -197,6 +128,7 @@ export function frameIn(world: World, cursor: Cursor, device: Device, dstMac: st
   }
   if (device.master !== undefined) {
     const bridge = world.device(cursor.netns, device.master);
+    if (bridge !== undefined && bridge.kind !== 'bridge') return [ofMaster(cursor, device, bridge, dstMac)];
     if (bridge === undefined) {
       return [
         cannotTell(cursor, 'bridge', `${device.name} is a port of ${device.master}, which was not recorded`, {
@@ -219,6 +151,8 @@ export function frameIn(world: World, cursor: Cursor, device: Device, dstMac: st
       return [{ at: 'ip-in', cursor, device: bridge, physIn: device.name }];
     return bridged(world, cursor, bridge, dstMac, device.name);
   }
+  const stacked = handedUp(world, cursor, device, dstMac);
+  if (stacked !== undefined) return [stacked];
   if (device.mac !== undefined && device.mac !== dstMac && !isMulticastMac(dstMac)) {
     return [
       lose(
@@ -231,4 +165,22 @@ export function frameIn(world: World, cursor: Cursor, device: Device, dstMac: st
     ];
   }
   return [{ at: 'ip-in', cursor, device }];
+}
+
+/** A port of something else than a bridge: a VRF leaves the packet its device, a bond takes it as its own. */
+function ofMaster(cursor: Cursor, device: Device, master: Device, dstMac: string): Stage {
+  switch (master.kind) {
+    case 'vrf':
+      return { at: 'ip-in', cursor, device };
+    case 'bond':
+    case 'team':
+      return { at: 'frame-in', cursor: { ...cursor, inDevice: master.name }, device: master, dstMac };
+    default:
+      return cannotTell(
+        cursor,
+        'bridge',
+        `${device.name} is a port of ${master.name} (${master.kind}), whose forwarding was not recorded`,
+        { facts: { what: `the flows of ${master.name} of ${cursor.netns.id}` }, sources: [master.source] },
+      );
+  }
 }

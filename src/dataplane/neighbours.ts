@@ -4,6 +4,8 @@ import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { contains, formatPrefix } from '../net/prefix.ts';
 import { type Cursor, cannotTell, lose, pass, type Stage } from './cursor.ts';
 import { isLocal, lookupRoute, sysctl, sysctlDevice } from './routing.ts';
+import { behind, lowerOf, nicPortsOf, sharers, siblings, wireStations } from './segments.ts';
+import { carriesFrames } from './tunnels/kinds.ts';
 import { isNic, type Port, type World } from './world.ts';
 
 export type Resolved = { readonly cursor: Cursor; readonly mac: string } | Stage;
@@ -15,7 +17,7 @@ export function resolveNeighbour(
   nextHop: Address,
 ): readonly Resolved[] {
   const { netns } = cursor;
-  if (netns.neighbours.state === 'unknown' && device.kind !== 'vxlan') {
+  if (netns.neighbours.state === 'unknown' && !carriesFrames(device)) {
     // A live kernel would ask the network; so does the walk.
     return askNetwork(world, cursor, device, nextHop, undefined);
   }
@@ -25,7 +27,7 @@ export function resolveNeighbour(
     const text = `${formatAddress(nextHop)} is at ${entry.mac}`;
     return [{ mac: entry.mac, cursor: pass(cursor, 'neighbour', text, { sources: [entry.source] }) }];
   }
-  if (device.kind === 'vxlan') {
+  if (carriesFrames(device) && floodedTo(world, { netns, device }).length === 0) {
     if (netns.neighbours.state === 'unknown') {
       const text = `neighbours of ${netns.id} are not known: ${netns.neighbours.why}`;
       return [cannotTell(cursor, 'neighbour', text, { facts: { what: `neighbours of ${netns.id}` } })];
@@ -110,7 +112,17 @@ function noAnswer(
       { facts: { what: `network namespace ${owner.netnsId}` } },
     );
   }
-  const leaves = isNic(device) && world.peer({ netns: cursor.netns, device }) === undefined;
+  const hidden = besideOnHost(world, { netns: cursor.netns, device }, nextHop);
+  if (hidden !== undefined && !isDead(entry)) {
+    const text = `nobody on ${device.name} has ${formatAddress(nextHop)}: ${hidden.device.name} of ${hidden.netns.id} is on the same host's ${lowerName(world, { netns: cursor.netns, device })}, and they do not hear each other`;
+    return lose(cursor, 'neighbour', 'no-host-for-address', text, {
+      facts: { nextHop: formatAddress(nextHop), device: device.name, deviceKind: device.kind },
+      sources: [device.source, hidden.device.source],
+    });
+  }
+  const leaves =
+    (isNic(device) && world.peer({ netns: cursor.netns, device }) === undefined) ||
+    device.stacked !== undefined;
   if (leaves && owner === undefined && !isDead(entry)) {
     const astray = leavesCluster(world, cursor, device, formatAddress(nextHop));
     if (astray !== undefined) return astray;
@@ -130,6 +142,15 @@ function noAnswer(
     { facts: { nextHop: formatAddress(nextHop), device: device.name, deviceKind: device.kind } },
   );
 }
+
+/** Who has the address beside the device on its own host: over the same lower device, under it, or over it. */
+function besideOnHost(world: World, port: Port, wanted: Address): Port | undefined {
+  const lower = lowerOf(world, port) ?? port;
+  const beside = [...(lower === port ? [] : [lower]), ...sharers(world, lower)];
+  return beside.find((other) => other.device.addresses.some((own) => sameAddress(own.address, wanted)));
+}
+
+const lowerName = (world: World, port: Port): string => (lowerOf(world, port) ?? port).device.name;
 
 /** arp_solicit(): the packet's source where it is the asker's own, else an address of the device. */
 function askersAddress(cursor: Cursor, device: Device): Address | undefined {
@@ -181,29 +202,55 @@ function proxies(station: Port, wanted: Address, asker: Address | undefined): bo
 
 /** Devices that a broadcast sent on `port` reaches. */
 function stationsOn(world: World, port: Port): readonly Port[] {
-  if (port.device.kind === 'bridge') return behindBridge(world, port, undefined);
+  if (port.device.kind === 'bridge') return onBridge(world, port, undefined);
+  if (carriesFrames(port.device)) return floodedTo(world, port);
+  if (port.device.stacked !== undefined) return [...siblings(world, port), ...beyondLower(world, port)];
   const peer = world.peer(port);
   if (peer !== undefined) return acrossCable(world, peer);
-  return isNic(port.device) ? world.underlayStations(port.netns) : [];
+  return isNic(port.device) ? wireStations(world, port) : [];
 }
 
-/** The far end of a veth: itself, or, where it is a bridge port, the bridge and all that is behind its other ports. */
+/** What a stacked device reaches by its lower one; never that device itself. */
+function beyondLower(world: World, port: Port): readonly Port[] {
+  const lower = lowerOf(world, port);
+  if (lower === undefined || !lower.device.up) return [];
+  return port.device.stacked?.kind === 'vlan' ? wireStations(world, port) : stationsOn(world, lower);
+}
+
+/** The far end of a veth: itself with what is stacked on it, or, as a bridge port, the bridge and all behind its other ports. */
 function acrossCable(world: World, peer: Port): readonly Port[] {
-  if (peer.device.master === undefined) return [peer];
+  if (peer.device.master === undefined) return [peer, ...sharers(world, peer)];
   const bridge = world.device(peer.netns, peer.device.master);
   if (bridge === undefined) return [];
   const bridgePort = { netns: peer.netns, device: bridge };
-  return [bridgePort, ...behindBridge(world, bridgePort, peer.device.name)];
+  return [bridgePort, ...onBridge(world, bridgePort, peer.device.name)];
 }
 
-function behindBridge(world: World, bridge: Port, except: string | undefined): readonly Port[] {
-  const stations: Port[] = [];
-  for (const device of world.devices(bridge.netns).values()) {
-    if (device.master !== bridge.device.name || device.name === except || !device.up) continue;
-    const peer = world.peer({ netns: bridge.netns, device });
-    if (peer !== undefined) stations.push(peer);
-  }
-  return stations;
+/** All behind a bridge's ports, the wire among them where one is a NIC. */
+const onBridge = (world: World, bridge: Port, except: string | undefined): readonly Port[] => [
+  ...behind(world, bridge, except),
+  ...(nicPortsOf(world, bridge).length > 0 ? wireStations(world, bridge) : []),
+];
+
+/** The tunnel devices that get a frame for everybody: behind the FDB's all-zero entries, or the device's own remote. */
+function floodedTo(world: World, { netns, device }: Port): readonly Port[] {
+  const { tunnel } = device;
+  if (tunnel?.kind !== 'vxlan' && tunnel?.kind !== 'geneve') return [];
+  if (tunnel.external || netns.fdb.state === 'unknown') return [];
+  const entries = netns.fdb.value.filter((e) => e.device === device.name && e.mac === '00:00:00:00:00:00');
+  const own = tunnel.remote === undefined ? [] : [tunnel.remote];
+  const remotes = [...entries.flatMap(({ remote }) => (remote === undefined ? [] : [remote])), ...own];
+  return world
+    .nodeNamespaces()
+    .filter((other) => other.id !== netns.id && remotes.some((remote) => world.carries(other, remote)))
+    .flatMap((other) =>
+      [...world.devices(other).values()]
+        .filter(
+          ({ tunnel: far }) =>
+            far?.kind === tunnel.kind && far.vni === tunnel.vni && far.port === tunnel.port,
+        )
+        .map((far) => ({ netns: other, device: far })),
+    );
 }
 
 /** A packet for a pod that leaves the cluster although the nodes route pods themselves: the specific route is missing. */

@@ -10,16 +10,6 @@ import * as vxlan from './tunnels/vxlan.ts';
 import * as wireguard from './tunnels/wireguard.ts';
 import type { World } from './world.ts';
 
-/** Kinds that are tunnels whether or not their parameters were recorded. */
-const frameKinds = new Set(['vxlan', 'geneve', 'gretap', 'ip6gretap', 'erspan', 'ip6erspan']);
-const packetKinds = new Set(['ipip', 'sit', 'ip6tnl', 'gre', 'ip6gre', 'wireguard']);
-
-/** A tunnel that carries frames: its next hops have MAC addresses, which nobody is asked for. */
-export const carriesFrames = ({ kind }: Device): boolean => frameKinds.has(kind);
-
-/** A tunnel that carries IP packets: no MAC addresses, no neighbours. */
-export const carriesPackets = ({ kind }: Device): boolean => packetKinds.has(kind);
-
 /** Wraps a frame whose destination is known. */
 export function encapsulateFrame(
   world: World,

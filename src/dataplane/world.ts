@@ -114,6 +114,22 @@ export class World {
     return this.#nodes;
   }
 
+  /** What `find` found the first time: the snapshot does not change. `key` names the question. */
+  stations(key: string, find: () => readonly Port[]): readonly Port[] {
+    let found = this.#stations.get(key);
+    if (found === undefined) {
+      found = find();
+      this.#stations.set(key, found);
+    }
+    return found;
+  }
+
+  podNamespaces(node: string): Netns[] {
+    return [...this.snapshot.netns.values()].filter(
+      (netns) => netns.pod !== undefined && netns.node === node,
+    );
+  }
+
   /**
    * True if the nodes themselves hold routes to each other's pods: then a missing one is a loss. In clouds that route pod
    * CIDRs in their fabric no node has any, and what leaves by the default route may well arrive.
@@ -172,9 +188,7 @@ export class World {
       const node = this.netns(netns.node);
       return node === undefined ? [] : [node];
     }
-    return [...this.snapshot.netns.values()].filter(
-      (other) => other.pod !== undefined && other.node === netns.node,
-    );
+    return this.podNamespaces(netns.node);
   }
 
   /** The device that a node reaches its peers by: it carries the node's own address. */
@@ -185,26 +199,11 @@ export class World {
     }
     return undefined;
   }
-
-  /** Every node's NIC on the underlay except the given namespace's own: assumed to share one network. */
-  underlayStations(except: Netns): readonly Port[] {
-    const known = this.#stations.get(except.id);
-    if (known !== undefined) return known;
-    const stations: Port[] = [];
-    this.#stations.set(except.id, stations);
-    for (const netns of this.nodeNamespaces()) {
-      if (netns.id === except.id) continue;
-      for (const device of this.devices(netns).values()) {
-        if (isNic(device) && this.peer({ netns, device }) === undefined && device.master === undefined)
-          stations.push({ netns, device });
-      }
-    }
-    return stations;
-  }
 }
 
-/** A device that leads out of what the snapshot shows: a NIC, or a veth whose other end is the host's. */
-export const isNic = (device: Device): boolean => device.kind === 'ether' || device.kind === 'veth';
+/** A device that leads out of what the snapshot shows: a NIC, several as one, or a veth whose other end is the host's. */
+export const isNic = (device: Device): boolean =>
+  device.kind === 'ether' || device.kind === 'veth' || device.kind === 'bond';
 
 export const podNetnsId = (node: string, namespace: string, name: string): string =>
   `${node}/${namespace}_${name}`;

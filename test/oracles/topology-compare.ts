@@ -71,7 +71,10 @@ export async function compare(lab: Lab, flows: readonly Asked[]): Promise<Compar
 async function compareOnce(lab: Lab, flows: readonly Asked[], timeoutMs: number): Promise<Compared[]> {
   const known = (
     await Promise.all(
-      flows.map(async (asked) => ({ asked, dst: await addressOf(lab, asked.dst, asked.family) })),
+      flows.map(async (asked) => ({
+        asked,
+        dst: asked.address ?? (await addressOf(lab, asked.dst, asked.family)),
+      })),
     )
   ).flatMap(({ asked, dst }) => (dst === undefined ? [] : [{ asked, dst }]));
   const world = new World(await snapshotOfLab(lab));

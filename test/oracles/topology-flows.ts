@@ -21,6 +21,8 @@ export interface Asked {
   readonly port: number;
   /** For icmp: the IP packet's size, sent with DF. Absent: small. */
   readonly sizeBytes?: number;
+  /** Sent there instead of the destination's own address: one of a second network. */
+  readonly address?: string;
 }
 
 export const formatAsked = ({ src, dst, family, kind, port, sizeBytes }: Asked): string =>
