@@ -10,6 +10,7 @@ import { parseIptablesSave, printRuleset } from './iptables-save.ts';
 import { buildCluster } from './kubernetes/cluster.ts';
 import { parseList } from './kubernetes/list.ts';
 import { parseNftJson } from './nft/json.ts';
+import { parseNftText } from './nft/text.ts';
 import { parseProbes } from './probes.ts';
 import { parseProcNet } from './proc-net.ts';
 import { parseResolvConf } from './resolv-conf.ts';
@@ -78,6 +79,11 @@ const parsers: readonly [string, (text: string, file: string) => Parsed<unknown>
     'nft',
     parseNftJson,
     '{"nftables":[{"table":{"family":"ip","name":"t"}},{"chain":{"family":"ip","table":"t","name":"c","hook":"input","prio":0}}]}',
+  ],
+  [
+    'nft, text',
+    parseNftText,
+    'table ip t { # handle 1\n\tset s {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.0.0/8 comment "a", 1.2.3.4-1.2.3.9 }\n\t}\n\tchain c { # handle 2\n\t\ttype filter hook input priority filter - 5; policy drop;\n\t\tip saddr @s tcp dport { 80, 90-99 } counter packets 1 bytes 2 dnat to 10.0.0.1:80 # handle 3\n\t\tct state vmap { new : drop, * : jump c }\n\t}\n}\n',
   ],
   [
     'probes',

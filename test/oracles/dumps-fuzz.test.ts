@@ -9,13 +9,15 @@ import { parseIpset } from '../../src/parse/ipset.ts';
 import { parseIptablesSave } from '../../src/parse/iptables-save.ts';
 import { parseList } from '../../src/parse/kubernetes/list.ts';
 import { parseNftJson } from '../../src/parse/nft/json.ts';
+import { parseNftText } from '../../src/parse/nft/text.ts';
 import { parseProcNet } from '../../src/parse/proc-net.ts';
 import { parseResolvConf } from '../../src/parse/resolv-conf.ts';
 import type { Parsed } from '../../src/parse/result.ts';
 import { parseSs } from '../../src/parse/ss.ts';
 import { parseSysctl } from '../../src/parse/sysctl.ts';
-import { dumpFolder, dumpSaves, snapshotFiles, snapshotNames } from './dumps-files.ts';
+import { dumpFolder, dumpSaves, readDump, snapshotFiles, snapshotNames } from './dumps-files.ts';
 import { type Random, randomFrom } from './netfilter-support.ts';
+import { zoo } from './nft-zoo.ts';
 
 if (dumpFolder === undefined)
   console.log('damaged dumps: skipped: PODPATH_SHARED names no folder with dumps/');
@@ -48,6 +50,7 @@ const parsers = new Map<string, Parse>([
   ['bridge-fdb.json', parseBridgeFdb],
   ['bridge-link.json', parseBridgeLink],
   ['nft.json', parseNftJson],
+  ['nft.txt', parseNftText],
   ['services.json', parseList],
   ['pods.json', parseList],
 ]);
@@ -71,6 +74,10 @@ async function samples(): Promise<readonly Sample[]> {
         ...(table === undefined ? {} : { table }),
       }),
   }));
+  const excerpt = 'kubeproxy-nft-excerpt.txt';
+  found.push({ name: excerpt, text: readDump(excerpt), parse: parseNftText });
+  // As nft takes it, with every word that it has.
+  found.push({ name: 'nft zoo', text: zoo, parse: parseNftText });
   for (const snapshot of snapshotNames().slice(0, 3))
     for (const [path, text] of await snapshotFiles(snapshot)) {
       const parse = parsers.get(path.split('/').at(-1) ?? '');

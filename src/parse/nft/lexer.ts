@@ -35,6 +35,8 @@ export interface Lexer {
   /** The token after the next `ahead` ones. */
   readonly peek: (ahead?: number) => Token;
   readonly next: () => Token;
+  /** Braces opened and not closed by the tokens taken. */
+  readonly depth: () => number;
   /** The handle of the last comment `# handle N` passed, once. */
   readonly takeHandle: () => number | undefined;
   readonly columnOf: (token: Token) => number;
@@ -60,6 +62,7 @@ export function lex(text: string): Lexer {
   let at = 0;
   let line = 1;
   let handle: number | undefined;
+  let depth = 0;
   const ahead: Token[] = [];
 
   const match = (pattern: RegExp): string | undefined => {
@@ -150,8 +153,10 @@ export function lex(text: string): Lexer {
     next: () => {
       const token = peek();
       ahead.shift();
+      if (token.kind === 'sign') depth += token.text === '{' ? 1 : token.text === '}' ? -1 : 0;
       return token;
     },
+    depth: () => depth,
     takeHandle: () => {
       const found = handle;
       handle = undefined;

@@ -182,6 +182,7 @@ function readRule(
   rule: { readonly family: string; readonly table: string; readonly chain: string },
 ): void {
   const start = lexer.peek();
+  const depth = lexer.depth();
   lexer.takeHandle();
   const expr: unknown[] = [];
   let comment: string | undefined;
@@ -195,7 +196,7 @@ function readRule(
       expr.push(readStatement(lexer));
     } catch (error) {
       if (!(error instanceof NotUnderstood)) throw error;
-      skipRule(lexer);
+      skipRule(lexer, depth);
       expr.push({ [notUnderstood]: lexer.slice(from, lexer.peek()).trim() });
     }
   }
@@ -235,24 +236,15 @@ function readSet(reading: Reading, { family, table }: TableName): void {
 function readSetElements({ lexer, builder }: Reading, set: JsonObject): void {
   lexer.next();
   const from = lexer.peek();
+  const depth = lexer.depth();
   try {
     expectSign(lexer, '=');
     builder.add({ element: { ...set, elem: readElements(lexer) } });
   } catch (error) {
     if (!(error instanceof NotUnderstood) || error.token.kind === 'end') throw error;
-    skipOutOf(lexer);
+    skipRule(lexer, depth);
     const text = lexer.slice(from, lexer.peek());
     builder.add({ element: { ...set, elem: [{ [notUnderstood]: text.slice(0, 200) }] } });
-  }
-}
-
-/** Behind the brace that closes the elements: the reader stopped inside of it. */
-function skipOutOf(lexer: Lexer): void {
-  for (let depth = 1; depth > 0; ) {
-    const token = lexer.next();
-    if (token.kind === 'end') throw new NotUnderstood(token, '"}"');
-    if (isSign(token, '{')) depth++;
-    if (isSign(token, '}')) depth--;
   }
 }
 

@@ -1,16 +1,21 @@
 /** Reading nft's language word by word: what each part of the grammar shares. */
 import type { Lexer, Token } from './lexer.ts';
 
-/** Thrown where a word is not understood; caught where its rule, element or table ends. */
-export class NotUnderstood extends Error {
+/**
+ * Thrown where a word is not understood; caught where its rule, element or table ends. No Error: a stack for each rule of a
+ * text that is not understood at all would take longer than reading it.
+ */
+export class NotUnderstood {
   readonly token: Token;
+  readonly expected: string;
   constructor(token: Token, expected: string) {
-    super(
-      token.kind === 'end'
-        ? `the text ends where ${expected} is expected`
-        : `"${shown(token)}" stands where ${expected} is expected`,
-    );
     this.token = token;
+    this.expected = expected;
+  }
+  get message(): string {
+    return this.token.kind === 'end'
+      ? `the text ends where ${this.expected} is expected`
+      : `"${shown(this.token)}" stands where ${this.expected} is expected`;
   }
 }
 
@@ -95,14 +100,11 @@ export const endsRule = (token: Token): boolean =>
   token.kind === 'end' ||
   (token.kind === 'sign' && (token.text === ';' || token.text === '}'));
 
-/** Goes to the end of the rule or line, over whole blocks. */
-export function skipRule(lexer: Lexer): void {
-  let depth = 0;
+/** Goes to the end of the rule or line whose own words stand at `depth`, over and out of whole blocks. */
+export function skipRule(lexer: Lexer, depth = lexer.depth()): void {
   for (;;) {
     const token = lexer.peek();
-    if (token.kind === 'end' || (depth === 0 && endsRule(token))) return;
-    if (isSign(token, '{')) depth++;
-    if (isSign(token, '}')) depth--;
+    if (token.kind === 'end' || (lexer.depth() <= depth && endsRule(token))) return;
     lexer.next();
   }
 }
