@@ -32,7 +32,9 @@ async function run(src: string, dst: string, flags: TraceFlags): Promise<void> {
   const question = questionOf(src, dst, flags);
   const { snapshot } = await openSource(flags, question);
   const asked = askedFlows(snapshot, question);
-  const { verdict } = investigate(new World(snapshot), worstFlow(snapshot, asked.flows));
+  const { verdict } = investigate(new World(snapshot), worstFlow(snapshot, asked.flows), {
+    explain: true,
+  });
   if (flags.pcap !== undefined) await writePcap(flags.pcap, verdict, flags.allBackends === true);
   if (flags.allBackends === true) {
     const { backendsJson, backendsText } = await import('../report/backends.ts');

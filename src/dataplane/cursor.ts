@@ -4,7 +4,7 @@
  */
 import type { Device, Netns } from '../model/netns.ts';
 import type { SourceRef } from '../model/source.ts';
-import type { Hop, Reason, Step, StepKind } from '../model/verdict.ts';
+import type { Hop, NearRule, Reason, RuleVisit, Step, StepKind } from '../model/verdict.ts';
 import type { Address } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
 import { kernelWords } from './kernel-words.ts';
@@ -32,9 +32,15 @@ export interface Cursor {
   readonly inDevice?: string;
   /** skb->ipvs_property: IPVS has had its turn with the packet in this namespace. */
   readonly byIpvs?: true;
+  /** Cilium's programs have had their turn with the packet in this namespace. */
+  readonly byCilium?: true;
   /** Set at OUTPUT where the packet is routed again, with this mark. */
   readonly routeMark?: number;
+  /** Somebody wants to read how it went: rules that match and near misses are kept. */
+  readonly explain?: true;
   readonly steps: readonly Step[];
+  /** With `explain`: the rules that matched in this namespace. */
+  readonly rules?: readonly RuleVisit[];
   readonly hops: readonly Hop[];
   readonly connections: Connections;
   /** Probability of this variant, 0..1. */
@@ -86,6 +92,7 @@ export type End =
 export interface StepDetail {
   readonly sources?: readonly SourceRef[];
   readonly facts?: Readonly<Record<string, string>>;
+  readonly nearest?: readonly NearRule[];
 }
 
 export const step = (
@@ -120,9 +127,17 @@ export function lose(
   const lost: Step = { ...step(kind, 'lost', text, detail), reason };
   const { packet, inDevice } = cursor;
   const kernel = kernelWords({ packet, step: lost, isForeign: inDevice !== undefined });
-  const last: Step = kernel === undefined ? lost : { ...lost, kernel };
+  const counted = countedOf(cursor, kernel?.counter);
+  const last: Step =
+    kernel === undefined
+      ? lost
+      : { ...lost, kernel: { ...kernel, ...(counted === undefined ? {} : { counted }) } };
   return { at: 'end', cursor: closeHop(addSteps(cursor, [last])), end: { kind: 'lost', step: last } };
 }
+
+/** What the counter stood at when the snapshot was taken. */
+const countedOf = ({ netns: { counters } }: Cursor, name: string | undefined): number | undefined =>
+  name === undefined || counters.state === 'unknown' ? undefined : counters.value.get(name);
 
 /** Ends the walk: what happens here cannot be told. */
 export function cannotTell(cursor: Cursor, kind: StepKind, text: string, detail: StepDetail = {}): Stage {
@@ -152,17 +167,19 @@ export function closeHop(cursor: Cursor, outDevice?: string): Cursor {
     node: netns.node,
     packet: cursor.packet,
     steps: cursor.steps,
+    ...(cursor.rules === undefined ? {} : { rules: cursor.rules }),
     ...(netns.pod === undefined ? {} : { pod: `${netns.pod.namespace}/${netns.pod.name}` }),
     ...(cursor.inDevice === undefined ? {} : { inDevice: cursor.inDevice }),
     ...(outDevice === undefined ? {} : { outDevice }),
   };
-  return { ...cursor, hops: [...cursor.hops, hop], steps: [] };
+  const { rules: _, ...rest } = cursor;
+  return { ...rest, hops: [...cursor.hops, hop], steps: [] };
 }
 
 /** Moves the packet to another namespace. skb->mark does not cross: skb_scrub_packet() clears it between namespaces. */
 export function enter(cursor: Cursor, netns: Netns, inDevice: string, outDevice: string): Cursor {
   // skb_scrub_packet() and nf_reset_ct() also clear ipvs_property.
-  const { byIpvs: _, ...closed } = closeHop(cursor, outDevice);
+  const { byIpvs: _, byCilium: __, ...closed } = closeHop(cursor, outDevice);
   const { proxied: _proxied, ...packet } = closed.packet;
   return { ...closed, netns, inDevice, packet: { ...packet, mark: 0 } };
 }

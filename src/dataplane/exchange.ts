@@ -16,6 +16,8 @@ import type { World } from './world.ts';
 export interface Start {
   readonly netns: Netns;
   readonly address: Address;
+  /** Keep what a reader wants to know: the rules that matched, and for a drop the nearest that would have accepted. */
+  readonly explain?: true;
 }
 
 export const smallBytes = 60;
@@ -47,6 +49,7 @@ export function initial(start: Start, flow: Flow): Cursor {
     remarks: [],
     tunnels: [],
     client: { netnsId: start.netns.id, port: packet.srcPort },
+    ...(start.explain === undefined ? {} : { explain: start.explain }),
   };
 }
 

@@ -4,9 +4,11 @@ import { formatSource } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
 import type { Address } from '../net/address.ts';
 import { addSteps, type Cursor, doubt, lose, type Stage } from './cursor.ts';
+import { ipvsAnswer } from './ipvs-answer.ts';
 import type { Decisive, HookOutcome, RuleView } from './netfilter/context.ts';
 import { traverseHook } from './netfilter/evaluate.ts';
 import { leadsToNoEndpoints, ownerOf } from './netfilter/owner.ts';
+import { visitsOf } from './netfilter/path.ts';
 
 export interface HookDevices {
   readonly inDevice?: string;
@@ -43,8 +45,12 @@ function runHook(cursor: Cursor, hook: HookName, devices: HookDevices): readonly
       }),
     ];
   }
-  const outcomes = traverseHook({ netns, hook, packet, connections, ...devices });
-  return outcomes.flatMap((outcome) => resolve(cursor, hook, outcome));
+  const record = cursor.explain === undefined ? {} : { record: cursor.explain };
+  const outcomes = traverseHook({ netns, hook, packet, connections, ...record, ...devices });
+  const results = outcomes.flatMap((outcome) => resolve(cursor, hook, outcome));
+  if (hook !== 'forward' || connections.balanced === undefined) return results;
+  // NF_IP_PRI_NAT_SRC at FORWARD: behind every filter chain, on bridges too (br_nf_forward_ip).
+  return results.map((result) => ('at' in result ? result : (ipvsAnswer(result) ?? result)));
 }
 
 function resolve(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly (Cursor | Stage)[] {
@@ -59,8 +65,12 @@ function resolve(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly
   }
 }
 
+/** With the rules that matched at the hook. */
+const visited = (cursor: Cursor, { path, packet }: HookOutcome): Cursor =>
+  path === undefined ? cursor : { ...cursor, rules: [...(cursor.rules ?? []), ...visitsOf(path, packet)] };
+
 const taken = (cursor: Cursor, outcome: HookOutcome): Cursor => ({
-  ...addSteps(cursor, outcome.steps),
+  ...addSteps(visited(cursor, outcome), outcome.steps),
   packet: outcome.packet,
   connections: outcome.connections,
   share: cursor.share * outcome.share,
@@ -97,12 +107,13 @@ function refused(cursor: Cursor, hook: HookName, outcome: HookOutcome): Stage {
       : decisive.policy === true
         ? `${verb} by the policy of ${decisive.table} ${decisive.chainStack[0]}`
         : `${verb} by ${decisive.table} ${decisive.chainStack.at(-1)}: ${decisive.rule === undefined ? '' : ruleText(decisive.rule)}`;
+  const nearest = (cursor.explain === true ? outcome.nearest?.() : undefined) ?? [];
   // The steps of the outcome end with the decisive one; here it is said once, with its facts.
   const before = outcome.steps.filter((s) => s.action !== 'lost');
   return lose(
     // What it did to a connection that is in the table stays done.
     {
-      ...addSteps(cursor, before),
+      ...addSteps(visited(cursor, outcome), before),
       packet: outcome.packet,
       share: cursor.share * outcome.share,
       connections: outcome.connections,
@@ -113,6 +124,7 @@ function refused(cursor: Cursor, hook: HookName, outcome: HookOutcome): Stage {
     {
       facts,
       ...(source === undefined ? {} : { sources: [source] }),
+      ...(nearest.length === 0 ? {} : { nearest }),
     },
   );
 }
@@ -134,6 +146,7 @@ function decisiveFacts(decisive: Decisive): Record<string, string> {
   return {
     table: decisive.table,
     chain: decisive.chainStack.at(-1) ?? '',
+    chains: decisive.chainStack.join(' > '),
     baseChain: decisive.chainStack[0] ?? '',
     owner: ownerOfStack(decisive),
     backend: decisive.backend,

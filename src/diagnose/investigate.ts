@@ -27,11 +27,16 @@ export interface Investigation {
   readonly deniedByPolicy?: 'ingress' | 'egress';
 }
 
-/** Walks the flow and asks the policies. Never throws for gaps: they make the answer unknown. */
-export function investigate(world: World, flow: Flow): Investigation {
+/** Walks the flow and asks the policies; `explain` keeps the rules that matched. Never throws for gaps: they make the answer unknown. */
+export function investigate(
+  world: World,
+  flow: Flow,
+  options: { readonly explain?: true } = {},
+): Investigation {
   const netnsId = netnsIdOf(world.snapshot, flow.src);
   const netns = netnsId === undefined ? undefined : world.netns(netnsId);
-  const branches = netns === undefined ? [] : walk(world, flow, { netns, address: flow.src.address });
+  const branches =
+    netns === undefined ? [] : walk(world, flow, { netns, address: flow.src.address, ...options });
   const concluded = conclude(branches);
   const shown = branches.find((branch) => branch.trace === concluded.trace);
   const policy = askPolicies(world, flow, shown);

@@ -101,6 +101,24 @@ export interface KernelWords {
   readonly symptom: string;
   /** The counter that rises, as nstat names it: `IpInAddrErrors`. Where there is none, nothing but the walk tells. */
   readonly counter?: string;
+  /** What it stood at when the snapshot was taken. */
+  readonly counted?: number;
+}
+
+/** A rule that would have let a lost packet go on, and what the packet lacks for it. */
+export interface NearRule {
+  readonly table: string;
+  /** Base chain first, the chain of the rule last. */
+  readonly chains: readonly string[];
+  /** `return` leads past the rule that dropped; `mark` sets what `through` asks for; `late` stands behind the drop. */
+  readonly how: 'accept' | 'return' | 'mark' | 'late';
+  /** `destination port 8080; the packet has 8081`. Empty only for `late`. */
+  readonly needs: readonly string[];
+  /** What the comment or the chain's name says, `NetworkPolicy shop/db`. */
+  readonly about?: string;
+  readonly source: SourceRef;
+  /** Of `mark`: the rule that asks for the mark. */
+  readonly through?: SourceRef;
 }
 
 export interface Step {
@@ -116,6 +134,8 @@ export interface Step {
   readonly sources?: readonly SourceRef[];
   /** Of a loss. */
   readonly kernel?: KernelWords;
+  /** Of a drop by rule or policy, where that was asked for: best first. */
+  readonly nearest?: readonly NearRule[];
 }
 
 /** A packet-filter rule that the packet matched, or the policy at the end of a base chain. */

@@ -3,7 +3,7 @@ import type { Known } from '../../model/known.ts';
 import type { HookName, Match, Rule } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
-import type { RuleVisit, Step } from '../../model/verdict.ts';
+import type { NearRule, RuleVisit, Step } from '../../model/verdict.ts';
 import type { Address } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
 import type { Connections, Tracking } from './conntrack.ts';
@@ -102,6 +102,8 @@ export interface HookOutcome {
   readonly steps: readonly Step[];
   /** What dropped or rejected the packet, or the last rule or policy that accepted it in a filter table. */
   readonly decisive?: Decisive;
+  /** Of a drop or reject: the rules that would have let the packet go on. A search, so only made when it is asked for. */
+  readonly nearest?: () => readonly NearRule[];
   /** With `record`: what matched, last first. */
   readonly path?: Visit;
   /** For `reject`: `icmp-port-unreachable`, `tcp-reset` ... */

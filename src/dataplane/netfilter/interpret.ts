@@ -9,6 +9,8 @@ import { nextRules } from './dispatch.ts';
 import { evaluateRule } from './matches.ts';
 import { attachTemplate, changeSet, isFree, takesPacket } from './modules/effects.ts';
 import { chooseMapping, type NatTarget } from './nat.ts';
+import { chainsOf } from './nearest/iptables.ts';
+import { nearestRules } from './nearest/search.ts';
 import { joinDoubt, merge, outcome } from './outcomes.ts';
 import { visited, visitedPolicy } from './path.ts';
 import type { Base, Frame, Next, Place, Run, State } from './state.ts';
@@ -115,7 +117,7 @@ function applyPolicy(run: Run, place: Place, state: State, next: Next): readonly
   if (policy === 'DROP') {
     const seen = visitedPolicy(run, place, state, 'drop');
     const dropped = { ...seen, decisive, steps: [...state.steps, policyDropStep(place)] };
-    return [outcome(dropped, 'drop', run.context.netns.id)];
+    return [outcome(dropped, 'drop', run.context.netns.id, { nearest: nearest(run, place, dropped) })];
   }
   const why = `the policy of ${name} was not recorded`;
   return [outcome(state, 'unknown', run.context.netns.id, { unknownBecause: [source], unknownWhy: why })];
@@ -255,9 +257,23 @@ function refuse(
     decisive,
     steps: [...state.steps, refusedStep(place, rule, verdict, rejectWith)],
   };
-  const more = rejectWith === undefined ? {} : { rejectWith };
+  const more = {
+    nearest: nearest(run, place, ended, rule),
+    ...(rejectWith === undefined ? {} : { rejectWith }),
+  };
   return { kind: 'done', outcomes: [outcome(ended, verdict, run.context.netns.id, more)] };
 }
+
+const nearest =
+  ({ context }: Run, { base, frame }: Place, { packet, tracking }: State, rule?: Rule) =>
+  () =>
+    nearestRules({
+      chains: chainsOf(base.table.chains),
+      table: base.table.name,
+      frame,
+      subject: { context, packet, tracking },
+      ...(rule === undefined ? {} : { rule }),
+    });
 
 /** Nesting that only a chain loop reaches: the kernel refuses to load one, a damaged dump may show one. */
 const maxDepth = 256;

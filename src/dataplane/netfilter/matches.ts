@@ -39,7 +39,7 @@ function* lazily(matches: readonly Match[], subject: Subject): Generator<MatchRe
 const hasPorts = (packet: Packet): boolean =>
   packet.protocol === 'tcp' || packet.protocol === 'udp' || packet.protocol === 'sctp';
 
-function evaluateMatch(match: Match, subject: Subject): MatchResult {
+export function evaluateMatch(match: Match, subject: Subject): MatchResult {
   const { context, packet, tracking } = subject;
   switch (match.kind) {
     case 'protocol':

@@ -14,7 +14,10 @@ export function outcome(
   verdict: HookOutcome['verdict'],
   netns: string,
   more: Partial<
-    Pick<HookOutcome, 'decisive' | 'rejectWith' | 'unknownBecause' | 'unknownWhy' | 'alternatives'>
+    Pick<
+      HookOutcome,
+      'decisive' | 'nearest' | 'rejectWith' | 'unknownBecause' | 'unknownWhy' | 'alternatives'
+    >
   > = {},
 ): HookOutcome {
   return {

@@ -147,7 +147,7 @@ function dataParts(value: NftExpr | undefined, types: readonly NftType[]): reado
 
 export const nameOf = (use: NftSetUse): string => (use.kind === 'set-ref' ? `@${use.name}` : '{...}');
 
-const setOf = (use: NftSetUse, table: NftTable): NftSet | undefined =>
+export const setOf = (use: NftSetUse, table: NftTable): NftSet | undefined =>
   use.kind === 'set' ? use.set : table.sets.get(use.name);
 
 /** Every way that a key turns out, and what a map holds for it. Absent: the packet has no such key. */

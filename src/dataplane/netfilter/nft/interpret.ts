@@ -12,10 +12,13 @@ import type {
   NftTable,
   NftVerdict,
 } from '../../../model/nft.ts';
+import type { NearRule } from '../../../model/verdict.ts';
 import type { Packet } from '../../../net/packet.ts';
 import { setMapping, untracked } from '../conntrack.ts';
 import type { HookContext, HookOutcome, SiteFrame, Visit } from '../context.ts';
 import { chooseMapping } from '../nat.ts';
+import { chainsOf } from '../nearest/nftables.ts';
+import { nearestRules } from '../nearest/search.ts';
 import { joinDoubt, merge, outcome } from '../outcomes.ts';
 import { visit, visitedPolicy } from '../path.ts';
 import type { Next, Run, State } from '../state.ts';
@@ -247,7 +250,8 @@ function applyPolicy({ run, base, next }: Walk, frame: Frame, state: State): rea
   if (base.definition.policy !== 'drop') return next(visitedPolicy(run, site, state, 'accept'));
   const seen = visitedPolicy(run, site, state, 'drop');
   const dropped = { ...seen, decisive: decisivePolicy(site), steps: [...state.steps, policyDropStep(site)] };
-  return [outcome(dropped, 'drop', run.context.netns.id)];
+  const near = nearest(run, base, frame, state);
+  return [outcome(dropped, 'drop', run.context.netns.id, { nearest: near })];
 }
 
 function applyVerdict(walk: Walk, here: Here, verdict: NftVerdict, maps: readonly string[]): Effect {
@@ -366,8 +370,22 @@ function refuse(
   const site = { base, frame };
   const decisive = decisiveRule(site, rule);
   const steps = [...state.steps, refusedStep(site, rule, verdict, rejectWith)];
-  const more = rejectWith === undefined ? {} : { rejectWith };
+  const more = {
+    nearest: nearest(run, base, frame, state, rule),
+    ...(rejectWith === undefined ? {} : { rejectWith }),
+  };
   return { done: [outcome({ ...state, decisive, steps }, verdict, run.context.netns.id, more)] };
+}
+
+function nearest(
+  { context }: Run,
+  base: NftBase,
+  frame: Frame,
+  { packet, tracking }: State,
+  rule?: NftRule,
+): () => readonly NearRule[] {
+  const drop = { table: base.table.name, frame, subject: { context, packet, tracking } };
+  return () => nearestRules({ ...drop, chains: chainsOf(base.nft), ...(rule === undefined ? {} : { rule }) });
 }
 
 /** A statement that surely runs and whose effect is not understood. The packet going on is one possibility. */
