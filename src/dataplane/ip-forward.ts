@@ -5,7 +5,6 @@ import { runHooks } from './hooks.ts';
 import { leaveAnew } from './ip-send.ts';
 import { checkSource } from './ip-source.ts';
 import { type Found, findRoute, leave, outDevices } from './ip-ways.ts';
-import { ipvsAnswer } from './ipvs.ts';
 import type { RouteResult } from './routing.ts';
 import { untranslatedService } from './services.ts';
 import type { World } from './world.ts';
@@ -50,8 +49,9 @@ export function forward(world: World, cursor: Cursor, device: Device, result: Ro
     if ('at' in passed) return [passed];
     // Only a packet that no rule refuses tells that the Service's rules are missing.
     if (untranslated !== undefined) return [lose(passed, 'nat', ...untranslated)];
-    const answer = ipvsAnswer(passed);
-    return answer === undefined ? leave(world, passed, routed.route) : leaveAnew(world, answer, routed.route);
+    return passed.byIpvs === true
+      ? leaveAnew(world, passed, routed.route)
+      : leave(world, passed, routed.route);
   });
 }
 

@@ -48,6 +48,6 @@ export function leaveAnew(world: World, cursor: Cursor, found: Found): readonly 
 
 /** The way of the namespace's own packet; that to an IPVS real server is looked up by address alone (do_output_route4). */
 const outputRoute = ({ netns, packet, byIpvs }: Cursor, mark?: number): RouteResult =>
-  byIpvs === true && mark === undefined && packet.quoted === undefined
+  byIpvs === true && mark === undefined && packet.quoted === undefined && packet.inner === undefined
     ? lookupRoute(netns, { dst: packet.dst, mark: 0 })
     : lookupRoute(netns, { ...flowOf(packet), src: packet.src, dst: packet.dst, mark: mark ?? packet.mark });

@@ -8,11 +8,11 @@ import type { Netns } from '../model/netns.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
 import { formatPrefix } from '../net/prefix.ts';
-import { type Balanced, type Endpoint, findBack, findTowards, remember } from './balanced.ts';
+import { type Balanced, type Endpoint, findTowards, remember } from './balanced.ts';
 import { type Cursor, cannotTell, lose, pass, remark, type Stage, step, wireBytes } from './cursor.ts';
 import { type HookDevices, runHooks } from './hooks.ts';
+import { ipvsAnswer, socketText, tracksIpvs, turned, untrackedBy } from './ipvs-answer.ts';
 import { schedule } from './ipvs-schedule.ts';
-import { untracked } from './netfilter/conntrack.ts';
 import { isLocal, lookupRoute, sysctl } from './routing.ts';
 import { noVirtualServer } from './services.ts';
 import type { World } from './world.ts';
@@ -47,7 +47,9 @@ export function localIn(world: World, cursor: Cursor, device: string): readonly 
 
 /** OUTPUT with IPVS in its midst, for packets of the namespace itself. `routeMark` of the result asks for a new route. */
 export function localOut(world: World, cursor: Cursor, devices: HookDevices): readonly (Cursor | Stage)[] {
-  if (cursor.byIpvs === true) return runHooks(cursor, ['output'], { ...devices, keepsTracking: true });
+  // A tunnel's outer packet has lost the connection (nf_reset_ct in skb_scrub_packet).
+  if (cursor.byIpvs === true && cursor.packet.inner === undefined)
+    return runHooks(cursor, ['output'], { ...devices, keepsTracking: true });
   if (!takesPart(cursor)) return runHooks(cursor, ['output'], devices);
   const rest = (at: Cursor): readonly (Cursor | Stage)[] =>
     runHooks(at, ['output'], { ...devices, window: { from: outputPriority }, keepsTracking: true }).map(
@@ -82,39 +84,6 @@ function takesPart({ netns, packet, byIpvs, connections }: Cursor): boolean {
 
 const ipvsDevice = (netns: Netns) =>
   netns.devices.state === 'known' ? netns.devices.value.find(({ name }) => name === deviceName) : undefined;
-
-/** ip_vs_out_hook(): an answer of a real server gets the Service's address back. Undefined for all other packets. */
-export function ipvsAnswer(cursor: Cursor): Cursor | undefined {
-  const { packet, netns, connections } = cursor;
-  if (cursor.byIpvs === true) return undefined;
-  const { quoted } = packet;
-  if (quoted !== undefined) {
-    // ip_vs_out_icmp(): an error about what went to the real server. It quotes the packet the other way round.
-    const about = findBack(connections.balanced, netns.id, 'ipvs', turned(quoted));
-    if (about === undefined) return undefined;
-    const { address, port } = about.virtual;
-    const told = { ...packet, src: address, quoted: { ...quoted, dst: address, dstPort: port } };
-    return { ...cursor, packet: told, byIpvs: true };
-  }
-  const found = findBack(connections.balanced, netns.id, 'ipvs', packet);
-  if (found === undefined) return undefined;
-  const text = `IPVS gives the answer of ${socketText(found.real)} the Service's address ${socketText(found.virtual)}`;
-  const noted = pass(cursor, 'nat', text);
-  return {
-    ...noted,
-    byIpvs: true,
-    packet: { ...packet, src: found.virtual.address, srcPort: found.virtual.port },
-    ...(tracksIpvs(netns) ? {} : { connections: untrackedBy(noted) }),
-  };
-}
-
-const turned = (packet: Packet): Packet => ({
-  ...packet,
-  src: packet.dst,
-  dst: packet.src,
-  srcPort: packet.dstPort,
-  dstPort: packet.srcPort,
-});
 
 type Way =
   | { readonly state: 'pass'; readonly cursor: Cursor }
@@ -315,16 +284,6 @@ function fits(world: World, before: Cursor, after: Cursor, to: Address): Stage |
   });
 }
 
-/** IP_VS_CONN_F_NFCT: kube-proxy sets it, since KUBE-POSTROUTING could not masquerade otherwise. The kernel's default is 0. */
-const tracksIpvs = (netns: Netns): boolean =>
-  netns.sysctls.state === 'unknown' || netns.sysctls.value.get('net.ipv4.vs.conntrack') === '1';
-
-/** ip_vs_notrack() */
-const untrackedBy = ({ connections, netns }: Cursor): Cursor['connections'] => ({
-  ...connections,
-  inFlight: { netns: netns.id, tracking: untracked },
-});
-
 /** ip_vs_update_conntrack(): a connection that is not in the table yet will be answered by the real server. */
 function followed({ connections, netns }: Cursor, to: Endpoint): Pick<Cursor['connections'], 'inFlight'> {
   const { inFlight } = connections;
@@ -336,9 +295,6 @@ function followed({ connections, netns }: Cursor, to: Endpoint): Pick<Cursor['co
     inFlight: { ...inFlight, tracking: { ...inFlight.tracking, connection: { ...connection, reply } } },
   };
 }
-
-const socketText = ({ address, port }: Endpoint): string =>
-  address.family === 4 ? `${formatAddress(address)}:${port}` : `[${formatAddress(address)}]:${port}`;
 
 const shareText = (server: VirtualServer | undefined): string =>
   server === undefined ? '' : ` (${server.scheduler}${server.persistent ? ', persistent' : ''})`;

@@ -2,6 +2,7 @@
 import type { Step } from '../model/verdict.ts';
 import { bridgeOn } from './bridge.ts';
 import { type Cursor, closeHop, type End, type Stage } from './cursor.ts';
+import { byCilium } from './ebpf/cilium.ts';
 import { frameIn, frameOut, transmit } from './frames.ts';
 import { deliver, ipIn, send } from './ip.ts';
 import type { World } from './world.ts';
@@ -21,7 +22,10 @@ type Ended = Extract<Stage, { at: 'end' }>;
 
 /** Moves a packet until every variant of it has ended. */
 export const run = (world: World, first: Stage): readonly Arrival[] =>
-  runUntil(world, first, isEnd).map(({ cursor, end }) => ({ cursor, end }));
+  runUntil(world, first, isEnd).map(({ cursor: { byIpvs: _, byCilium: __, ...cursor }, end }) => ({
+    cursor,
+    end,
+  }));
 
 const isEnd = (stage: Stage): stage is Ended => stage.at === 'end';
 
@@ -37,7 +41,7 @@ export function runUntil<Last extends Stage>(
     const stage = queue.pop() as Stage;
     if (isEnd(stage) || isLast(stage)) last.push(stage);
     else if (stages > maxStages || stage.cursor.hops.length > maxHops) last.push(endless(stage.cursor));
-    else queue.push(...next(world, stage));
+    else queue.push(...(byCilium(world, stage) ?? next(world, stage)));
   }
   return last;
 }
