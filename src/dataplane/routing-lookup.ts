@@ -12,8 +12,12 @@ import { vrfTableOf } from './routing-vrf.ts';
 export function lookupRoute(netns: Netns, asked: RouteQuery): RouteResult {
   const isOwn = asked.iif === undefined && asked.dst.family === 4;
   if (!isOwn) return lookupByRules(netns, asked);
-  const query = thisMachine(asked);
-  return beforeTables(netns, query) ?? afterTables(netns, query, lookupByRules(netns, query));
+  const early = beforeTables(netns, asked);
+  if (early !== undefined) return early;
+  const query = thisMachine(netns, asked);
+  // ip_route_output_key_hash_rcu() asks no table where it has filled in the destination: it is taken in by lo.
+  const bound = query === asked ? query : { ...query, oif: undefined };
+  return afterTables(netns, query, lookupByRules(netns, bound));
 }
 
 /** One lookup on its way through the rules. */

@@ -1,7 +1,7 @@
 /** Which next hops of a route can be used, and how the flows are spread over them. */
 import { type Known, known, unknown } from '../model/known.ts';
 import type { Netns, NextHop, Route } from '../model/netns.ts';
-import { type Address, isLinkLocal, isMulticast, sameAddress } from '../net/address.ts';
+import { type Address, isLinkLocal, isLoopback, isMulticast, sameAddress } from '../net/address.ts';
 import type { RouteQuery, SkippedRoute } from './routing-query.ts';
 import { findDevice, sysctl, sysctlDevice } from './routing-tables.ts';
 
@@ -55,7 +55,8 @@ function ignoresLinkdown(netns: Netns, device: string, family: 4 | 6): boolean {
 export function insistedDevice(query: RouteQuery): string | undefined {
   if (query.dst.family === 4) return query.oif;
   // rt6_need_strict().
-  if (isLinkLocal(query.dst) || isMulticast(query.dst)) return query.oif ?? query.iif;
+  if (isLinkLocal(query.dst) || isMulticast(query.dst) || isLoopback(query.dst))
+    return query.oif ?? query.iif;
   return query.src === undefined ? query.oif : undefined;
 }
 

@@ -30,13 +30,13 @@ export function beforeTables(netns: Netns, query: RouteQuery): RouteResult | und
   return undefined;
 }
 
-/** 0.0.0.0 is this machine: the source's address if there is one, else 127.0.0.1. */
-export function thisMachine(query: RouteQuery): RouteQuery {
-  const { dst, src, iif } = query;
-  if (iif !== undefined || dst.family !== 4 || !isUnspecified(dst)) return query;
-  const own = src === undefined || isUnspecified(src) ? { family: 4 as const, value: 0x7f000001n } : src;
-  const { oif: _, ...rest } = query;
-  return { ...rest, dst: own };
+/** 0.0.0.0 is this machine: by the source's address, else by one of the device that is given, else by 127.0.0.1. */
+export function thisMachine(netns: Netns, query: RouteQuery): RouteQuery {
+  const { dst, src, oif } = query;
+  if (!isUnspecified(dst)) return query;
+  if (src !== undefined && !isUnspecified(src)) return { ...query, dst: src };
+  const own = oif === undefined ? undefined : selectAddress(netns, oif, undefined, 'host');
+  return { ...query, dst: own ?? { family: 4, value: 0x7f000001n } };
 }
 
 const manyType = (dst: Address): RouteType => (isMulticast(dst) ? 'multicast' : 'broadcast');
@@ -48,12 +48,23 @@ const ownerOf = (netns: Netns, address: Address): Device | undefined =>
 
 /** With a device given and no usable route, the destination is taken to be on that device. */
 export function afterTables(netns: Netns, query: RouteQuery, result: RouteResult): RouteResult {
-  const { oif } = query;
-  if (oif !== undefined && (result.state === 'none' || result.state === 'refused'))
-    return onDevice(netns, query, oif, 'unicast', result.state === 'none' ? result.skipped : []);
-  if (result.state !== 'found' || query.src === undefined || !isLoopback(query.src)) return result;
-  return loopbackMayLeave(netns, result) ? result : invalid;
+  const isStuck = query.oif !== undefined && (result.state === 'none' || result.state === 'refused');
+  const skipped = result.state === 'none' ? result.skipped : [];
+  const found = isStuck ? onDevice(netns, query, query.oif ?? '', 'unicast', skipped) : result;
+  if (found.state !== 'found') return found;
+  if (query.src !== undefined && isLoopback(query.src) && !loopbackMayLeave(netns, found)) return invalid;
+  // __mkroute_output() goes by the address, whatever the route is.
+  const toMany = isMulticast(query.dst) || isLimitedBroadcast(query.dst);
+  return toMany ? retyped(found, manyType(query.dst)) : found;
 }
+
+const retyped = (found: FoundRoute, type: RouteType): FoundRoute => ({
+  ...found,
+  route: { ...found.route, type },
+  alternatives: found.alternatives.map((one) =>
+    one.route === undefined ? one : { ...one, route: { ...one.route, type } },
+  ),
+});
 
 /** __mkroute_output(): 127/8 leaves by lo alone, unless route_localnet is on. */
 function loopbackMayLeave(netns: Netns, { route, nexthop }: FoundRoute): boolean {
@@ -67,7 +78,7 @@ function onDevice(
   device: string,
   type: RouteType,
   skipped: readonly SkippedRoute[] = [],
-): RouteResult {
+): FoundRoute {
   const nexthop: NextHop = { device, onlink: false, dead: false, weight: 1 };
   const route: Route = {
     family: 4,

@@ -151,37 +151,58 @@ export function alternative(
 }
 
 /**
- * fib_select_default(): default routes of one metric by gateways take turns while no neighbour entry tells them apart;
- * the turn is nothing that a dump shows. A reachable first gateway keeps the flows.
+ * fib_select_default(): default routes by gateways take turns, and neighbour entries tell which may. Whose turn it is
+ * (fa_default) no dump shows: the routes that some turn leads to. Only for own packets that are not bound to a device.
  */
 function equalDefaults(
   { netns, query }: TableQuery,
   group: readonly Route[],
   first: Route,
 ): readonly Route[] {
-  if (first.type !== 'unicast' || !isByGateway(first)) return [];
-  const rivals = group.filter(
-    (route) =>
-      route.type === 'unicast' &&
-      route.table === first.table &&
-      route.metric === first.metric &&
-      route.scope === first.scope &&
-      route.tos === first.tos &&
-      isByGateway(route) &&
-      judgedOf(netns, route).some(({ hop, state }) => state === 'ok' && isPermitted(netns, query, hop)),
+  if (query.iif !== undefined || query.oif !== undefined) return [];
+  if (first.type !== 'unicast' || first.nexthops.length > 1) return [];
+  const rivals = rivalsOf(netns, query, group, first);
+  if (rivals.length < 2 || netns.neighbours.state === 'unknown') return rivals.length < 2 ? [] : rivals;
+  const states = rivals.map(({ nexthops: [hop] }) =>
+    hop?.gateway === undefined ? [] : neighbourStates(netns, hop.device, hop.gateway),
   );
-  // The function runs only where nothing else has chosen a next hop: not for a bound packet.
-  if (rivals.length < 2 || query.oif !== undefined || first.nexthops.length > 1) return [];
-  const sure = rivals.find((route) => {
-    const [hop] = route.nexthops;
-    return (
-      hop?.gateway !== undefined && neighbourStates(netns, hop.device, hop.gateway).includes('REACHABLE')
-    );
-  });
-  return sure === undefined ? rivals : [sure];
+  const picked = new Set([-1, ...rivals.keys()].map((turn) => detectDeath(states, turn)));
+  return rivals.filter((_, index) => picked.has(index));
 }
 
-const isByGateway = ({ nexthops }: Route): boolean => nexthops[0]?.gateway !== undefined;
+function rivalsOf(netns: Netns, query: RouteQuery, group: readonly Route[], first: Route): readonly Route[] {
+  const rivals: Route[] = [];
+  let last = { metric: first.metric, tos: 0 };
+  for (const route of group) {
+    const tos = route.tos ?? 0;
+    if (!tosMatches(tos, query) || route.table !== first.table) continue;
+    if (route.metric > last.metric && tos === last.tos) {
+      if (tos !== 0) continue;
+      break;
+    }
+    if (judgedOf(netns, route).every(({ state }) => state === 'device-down')) continue;
+    last = { metric: route.metric, tos };
+    const isRival = route.type === 'unicast' && route.scope === first.scope;
+    if (!isRival || route.nexthops[0]?.gateway === undefined) continue;
+    if (rivals.length === 0 && route !== first) break;
+    rivals.push(route);
+  }
+  return rivals;
+}
+
+const validStates = ['PERMANENT', 'NOARP', 'REACHABLE', 'PROBE', 'STALE', 'DELAY'];
+
+/** fib_detect_death(), for each route in order: the index that is taken if the turn before was `turn`. */
+function detectDeath(states: readonly (readonly string[])[], turn: number): number {
+  let lastResort: number | undefined;
+  for (const [index, state] of states.entries()) {
+    const isValid = state.some((one) => validStates.includes(one));
+    if (state.includes('REACHABLE') || (isValid && index !== turn)) return index;
+    if (isValid || (lastResort === undefined && index > turn && !state.includes('INCOMPLETE')))
+      lastResort = index;
+  }
+  return lastResort ?? 0;
+}
 
 export function found(
   { query, rule, skipped }: TableQuery,

@@ -40,28 +40,41 @@ type Picked = { readonly scored: Scored; readonly isHost: boolean };
 type NotKnown = Extract<RouteResult, { state: 'unknown' }>;
 
 function select(asked: TableQuery, isHost: boolean): Picked | NotKnown | undefined {
-  for (const group of covering(asked.table, asked.query.dst))
-    for (const node of nodesOf(group, asked.query)) {
-      const scored = scoreNode(asked, node, isHost);
-      if ('state' in scored) return scored;
-      const best = selectInNode(scored);
-      if (best !== undefined) return { scored: best, isHost };
-    }
+  for (const node of nodes(asked)) {
+    const scored = scoreNode(asked, node, isHost);
+    if ('state' in scored) return scored;
+    const best = selectInNode(scored);
+    if (best !== undefined) return { scored: best, isHost };
+  }
   return undefined;
 }
 
-/** Routes for some sources only stand in a tree of their own below the destination's node: the longest fitting source first. */
-function nodesOf(group: readonly Route[], { src }: RouteQuery): readonly (readonly Route[])[] {
-  if (group.every((route) => route.from === undefined)) return [group];
-  const lengths = [...new Set(group.map((route) => route.from?.length ?? 0))].sort((a, b) => b - a);
-  return lengths.flatMap((length) => {
-    const node = group.filter(
-      ({ from }) =>
-        (from?.length ?? 0) === length &&
-        (from === undefined || (src !== undefined && !isUnspecified(src) && contains(from, src))),
-    );
-    return node.length === 0 ? [] : [node];
-  });
+/**
+ * The nodes of the tree in the order in which they are asked. Routes for some sources stand in a tree of their own below
+ * the destination's node. fib6_node_lookup() passes over a node with such a tree where no source fits, with the routes for
+ * every source that it holds; fib6_backtrack(), on its way up from a node whose routes cannot be used, does not.
+ */
+function* nodes({ table, query }: TableQuery): Generator<readonly Route[]> {
+  let isFound = false;
+  for (const group of covering(table, query.dst)) {
+    const plain = group.filter(({ from }) => from === undefined);
+    const hasTree = plain.length < group.length;
+    const fitting = hasTree ? fittingSources(group, query) : [];
+    const isRoot = group[0]?.dst.length === 0;
+    if (!isFound && hasTree && fitting.length === 0 && !isRoot) continue;
+    isFound = true;
+    yield* fitting;
+    if (plain.length > 0) yield plain;
+  }
+}
+
+/** By the source's prefix, the longest first. */
+function fittingSources(group: readonly Route[], { src }: RouteQuery): readonly (readonly Route[])[] {
+  const fits = group.filter(
+    ({ from }) => from !== undefined && src !== undefined && !isUnspecified(src) && contains(from, src),
+  );
+  const lengths = [...new Set(fits.map(({ from }) => from?.length))].sort((a, b) => (b ?? 0) - (a ?? 0));
+  return lengths.map((length) => fits.filter(({ from }) => from?.length === length));
 }
 
 function scoreNode(
@@ -118,8 +131,11 @@ function selectInNode(list: readonly Scored[]): Scored | undefined {
 
 function best(list: readonly Scored[]): Scored | undefined {
   let top: Scored | undefined;
-  for (const one of list)
+  for (const one of list) {
+    // A next hop object that is a black hole ends the search, whatever its device or what came before (__find_rr_leaf).
+    if (one.route.nexthopId !== undefined && one.route.type === 'blackhole') return one;
     if (one.score !== undefined && (top === undefined || one.score > (top.score ?? -1))) top = one;
+  }
   return top;
 }
 

@@ -49,6 +49,7 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   'ip-route.json': ['ip', '-j', '-4', 'route', 'show', 'table', 'all'],
   'ip-route6.json': ['ip', '-j', '-6', 'route', 'show', 'table', 'all'],
   'ip-nexthop.json': ['ip', '-j', 'nexthop', 'show'],
+  'ip-neigh.json': ['ip', '-j', 'neigh', 'show'],
   'ip-rule.json': ['ip', '-j', '-4', 'rule', 'show'],
   'ip-rule6.json': ['ip', '-j', '-6', 'rule', 'show'],
   'iptables-save.txt': ['iptables-nft-save', '-c'],
