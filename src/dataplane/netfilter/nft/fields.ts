@@ -282,7 +282,10 @@ function routeTo(
   if (isLoopback(packet.src) || context.inDevice === 'lo') return found(context.inDevice ?? '');
   const src = flags.includes('saddr') ? packet.dst : packet.src;
   const mark = flags.includes('mark') ? packet.mark : 0;
-  const route = lookupRoute(context.netns, { dst: address, src, mark });
+  // A lookup in the tables as for a packet that arrived: ip_route_output_key()'s own checks are not asked.
+  const isBack = context.hook === 'forward' && flags.includes('saddr') && flags.includes('iif');
+  const iif = address.family === 6 ? undefined : isBack ? context.outDevice : 'lo';
+  const route = lookupRoute(context.netns, { dst: address, src, mark, iif });
   if (route.state === 'unknown') return doubt(route.why);
   if (route.state !== 'found' || route.route.type !== 'unicast') return found('');
   const devices = route.route.nexthops.flatMap((hop) => hop.device ?? []);
