@@ -25,6 +25,12 @@ const spread = (times) => {
   return { median: at(sorted, 0.5), p99: at(sorted, 0.99), most: sorted.at(-1) };
 };
 
+/** Of the whole process, start-up and the collector's threads included. */
+function spent() {
+  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage();
+  return { cpuMs: (userCPUTime + systemCPUTime) / 1000, maxRssMb: maxRSS / 1024 };
+}
+
 function write() {
   const files = makeFiles(options);
   for (const [path, content] of files) {
@@ -68,7 +74,7 @@ const nodeFiles = [
 /** Text of one node's rules to rule sets, with the most memory that the process took. */
 function parse() {
   const { ms, netns } = nodeAlone();
-  return { ms, rules: ruleCount(netns), maxRssMb: process.resourceUsage().maxRSS / 1024 };
+  return { ms, rules: ruleCount(netns), ...spent() };
 }
 
 const ruleCount = ({ rulesets, nftTables }) =>
@@ -100,7 +106,8 @@ function walkNode() {
     const simulate = simulation(netns);
     const [ms, { verdict, alternatives }] = timed(() => simulate({ iif: 'cni0', packet }));
     const ways = alternatives?.length ?? 1;
-    verdicts.set(`${verdict} ${ways}`, (verdicts.get(`${verdict} ${ways}`) ?? 0) + 1);
+    const key = `${ways} ways, ${alternatives?.[0]?.verdict ?? verdict}`;
+    verdicts.set(key, (verdicts.get(key) ?? 0) + 1);
     return ms;
   };
   const first = send();
@@ -166,7 +173,7 @@ function flows() {
       }
     return walked;
   });
-  return { ms, count, answers: Object.fromEntries(answers), maxRssMb: process.resourceUsage().maxRSS / 1024 };
+  return { ms, count, answers: Object.fromEntries(answers), ...spent() };
 }
 
 const modes = { write, parse, walk: walkNode, trace, flows };
