@@ -1,5 +1,5 @@
-// npm run soak:kernel [-- --packets 10000000] [--seed N]: random namespaces, ours against the kernel's, for as many packets as wanted.
-// A round is one run of the oracle with a seed of its own. Stops with exit code 1 and the packet where they differ.
+// npm run soak:kernel [-- --packets 10000000] [--seed N] [--jobs N]: random namespaces, ours against the kernel's, for as many packets as
+// wanted. A round is one run of the oracle with a seed of its own. Stops with exit code 1, and the smallest world in which they differ.
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -12,6 +12,7 @@ const { values: options } = parseArgs({
     packets: { type: 'string', default: '10000000' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
     round: { type: 'string', default: '200000' },
+    jobs: { type: 'string', default: '1' },
   },
 });
 const say = (text) => process.stdout.write(`${text}\n`);
@@ -25,16 +26,12 @@ function wholeNumber(name) {
   return value;
 }
 
-async function soak() {
-  if (process.platform !== 'linux' || process.getuid() !== 0)
-    throw new Error('needs Linux and root: it makes network namespaces');
-  setupOrExit();
-  const tally = join(temporaryFolder(), 'tally');
-  const started = performance.now();
-  let asked = 0;
-  // Worlds of one round have seeds that follow each other: rounds are far apart.
-  for (let round = 0; asked < wanted; round++) {
-    const seed = firstSeed + round * 100_000;
+/** Rounds of one job: seeds of all rounds are far apart, those of the worlds of one round follow each other. */
+async function work(job, shared) {
+  const tally = join(temporaryFolder(), `tally-${job}`);
+  while (shared.asked < wanted && !shared.failed) {
+    const round = shared.rounds++;
+    const seed = (firstSeed + round * 1_000_003) % 2 ** 32;
     rmSync(tally, { force: true });
     const { code, output } = await runProgram(
       [tool.vitest, 'run', '--project', 'unit', 'test/oracles/simulate.test.ts'],
@@ -45,25 +42,34 @@ async function soak() {
           PODPATH_PACKETS: String(perRound),
           PODPATH_SEED: String(seed),
           PODPATH_TALLY: tally,
+          PODPATH_BOX_MS: String(24 * 3_600_000),
         },
       },
     );
     if (code !== 0) {
+      shared.failed = true;
       say(
         `${output.trimEnd()}\n\nthey differ in round ${round + 1}; once more: npm run soak:kernel -- --seed ${seed}`,
       );
       process.exitCode = 1;
       return;
     }
-    asked += readFileSync(tally, 'utf8')
-      .trim()
-      .split('\n')
-      .map(Number)
-      .reduce((sum, count) => sum + count, 0);
+    const counts = readFileSync(tally, 'utf8').trim().split('\n').map(Number);
+    shared.asked += counts.reduce((sum, count) => sum + count, 0);
+    const spentMs = performance.now() - shared.started;
+    const rate = Math.round(shared.asked / (spentMs / 1000)).toLocaleString('en');
     say(
-      `${asked.toLocaleString('en')} packets agree, ${seconds(performance.now() - started)}, round ${round + 1}`,
+      `${shared.asked.toLocaleString('en')} packets agree, ${seconds(spentMs)}, ${rate} a second, round ${round + 1}`,
     );
   }
+}
+
+async function soak() {
+  if (process.platform !== 'linux' || process.getuid() !== 0)
+    throw new Error('needs Linux and root: it makes network namespaces');
+  setupOrExit();
+  const shared = { asked: 0, rounds: 0, failed: false, started: performance.now() };
+  await Promise.all(Array.from({ length: wholeNumber('jobs') }, (_, job) => work(job, shared)));
 }
 
 await soak();

@@ -46,8 +46,8 @@ function flowOf({ quoted, icmp, srcPort, dstPort }: Packet): number {
   return (icmp?.id ?? [srcPort, dstPort].find((port) => port >= 1024 && port !== 8080) ?? 0) - 1024;
 }
 
-/** ENETUNREACH, EHOSTUNREACH, EACCES, EMSGSIZE. EPERM is what a filter's drop looks like. */
-const refusals = new Set([101, 113, 13, 90]);
+/** ENETUNREACH, EHOSTUNREACH, EACCES, EMSGSIZE, EINVAL (a blackhole). EPERM is what a filter's drop looks like. */
+const refusals = new Set([101, 113, 13, 90, 22]);
 
 const words = (packet: Packet): string =>
   `${formatPacket(packet)} ttl ${packet.ttl} tos ${packet.tos ?? 0}${packet.quoted === undefined ? '' : ` about ${formatPacket(packet.quoted)}`}`;

@@ -105,7 +105,7 @@ describe.skipIf(why !== undefined)('simulate agrees with the kernel', () => {
 });
 
 /** Percent of packets that may be undecided. */
-const mostUnknown = 3;
+const mostUnknown = 1;
 
 async function complain(
   kernel: KernelNamespace,
