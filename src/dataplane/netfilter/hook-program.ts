@@ -6,7 +6,8 @@ import type { Family } from '../../net/address.ts';
 import type { Manip } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { runBase } from './interpret.ts';
-import { type NftBase, runNftBase } from './nft/interpret.ts';
+import { runNftBase } from './nft/interpret.ts';
+import type { NftBase } from './nft/position.ts';
 import type { Base, Next, Run, State } from './state.ts';
 
 /** A base chain of either tool, ready to run. */
@@ -152,15 +153,16 @@ const natPriorityAt = (hook: HookName): number =>
 
 /** Tables that iptables-nft made are evaluated once: from iptables-save where that shows them. */
 const isInForce = (table: NftTable, family: Family, rulesets: readonly Ruleset[]): boolean =>
-  table.family === 'inet' ||
-  (table.family === nftFamily(family) &&
-    !rulesets.some(
-      (ruleset) =>
-        ruleset.backend === 'nft' &&
-        ruleset.family === family &&
-        ruleset.tables.some(({ name }) => name === table.name) &&
-        madeByIptables(table),
-    ));
+  table.dormant !== 'yes' &&
+  (table.family === 'inet' ||
+    (table.family === nftFamily(family) &&
+      !rulesets.some(
+        (ruleset) =>
+          ruleset.backend === 'nft' &&
+          ruleset.family === family &&
+          ruleset.tables.some(({ name }) => name === table.name) &&
+          madeByIptables(table),
+      )));
 
 /** Upper-case base chains, or none: another tool may take a name like `filter` for a table of its own. */
 const madeByIptables = (table: NftTable): boolean =>
