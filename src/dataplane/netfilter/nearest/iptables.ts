@@ -44,6 +44,7 @@ function conditionOf(match: Match): Condition {
     distance: distanceOf(match),
     ...(match.kind === 'mark' ? { mark: match } : {}),
     ...(match.kind === 'ct-state' && positive ? { isVain: isAnswerOnly(match.states) } : {}),
+    ...(match.kind === 'icmp-type' ? { isVain: ({ packet }: Subject) => packet.icmp === undefined } : {}),
     ...(match.kind === 'device' && match.name === 'lo' && positive ? { isVain: () => true } : {}),
   };
 }

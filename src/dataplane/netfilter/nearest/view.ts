@@ -11,7 +11,7 @@ export interface Condition {
   readonly distance: number;
   /** A mark that it asks for. */
   readonly mark?: MarkBits & { readonly negate: boolean };
-  /** No packet of this kind can ever have it: an answer's state for a new connection, the loopback device. */
+  /** No packet of this kind can ever have it: an answer's state for a new connection, the loopback device, an ICMP type. */
   readonly isVain?: (subject: Subject) => boolean;
 }
 
