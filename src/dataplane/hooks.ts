@@ -31,9 +31,9 @@ export function runHooks(
 ): readonly (Cursor | Stage)[] {
   const [hook, ...rest] = hooks;
   if (hook === undefined) return [cursor];
-  return runHook(cursor, hook, devices).flatMap((result) =>
-    'at' in result ? [result] : runHooks(result, rest, devices),
-  );
+  const results = runHook(cursor, hook, devices);
+  if (rest.length === 0) return results;
+  return results.flatMap((result) => ('at' in result ? [result] : runHooks(result, rest, devices)));
 }
 
 function runHook(cursor: Cursor, hook: HookName, devices: HookDevices): readonly (Cursor | Stage)[] {
@@ -45,8 +45,21 @@ function runHook(cursor: Cursor, hook: HookName, devices: HookDevices): readonly
       }),
     ];
   }
-  const record = cursor.explain === undefined ? {} : { record: cursor.explain };
-  const outcomes = traverseHook({ netns, hook, packet, connections, ...record, ...devices });
+  const { inDevice, outDevice, physIn, physOut, nextHop, window, keepsTracking } = devices;
+  const outcomes = traverseHook({
+    netns,
+    hook,
+    packet,
+    connections,
+    record: cursor.explain,
+    inDevice,
+    outDevice,
+    physIn,
+    physOut,
+    nextHop,
+    window,
+    keepsTracking,
+  });
   const results = outcomes.flatMap((outcome) => resolve(cursor, hook, outcome));
   if (hook !== 'forward' || connections.balanced === undefined) return results;
   // NF_IP_PRI_NAT_SRC at FORWARD: behind every filter chain, on bridges too (br_nf_forward_ip).
@@ -69,13 +82,12 @@ function resolve(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly
 const visited = (cursor: Cursor, { path, packet }: HookOutcome): Cursor =>
   path === undefined ? cursor : { ...cursor, rules: [...(cursor.rules ?? []), ...visitsOf(path, packet)] };
 
-const taken = (cursor: Cursor, outcome: HookOutcome): Cursor => ({
-  ...addSteps(visited(cursor, outcome), outcome.steps),
-  packet: outcome.packet,
-  connections: outcome.connections,
-  share: cursor.share * outcome.share,
-  ...(outcome.routeMark === undefined ? {} : { routeMark: outcome.routeMark }),
-});
+function taken(cursor: Cursor, outcome: HookOutcome): Cursor {
+  const { packet, connections, routeMark } = outcome;
+  const share = cursor.share * outcome.share;
+  const next = { ...addSteps(visited(cursor, outcome), outcome.steps), packet, connections, share };
+  return routeMark === undefined ? next : { ...next, routeMark };
+}
 
 function accepted(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly (Cursor | Stage)[] {
   const next = taken(cursor, outcome);
@@ -141,6 +153,12 @@ function ownerOfStack({ chainStack: stack, rule, table }: Decisive): string {
     : own;
 }
 
+/** Of a policy that never counted the zero says nothing: a save without -c prints it too. */
+function countedFacts({ rule, policy, policyPackets }: Decisive): { packets?: string } {
+  const packets = policy === true ? policyPackets || undefined : rule?.counters?.packets;
+  return packets === undefined ? {} : { packets: String(packets) };
+}
+
 function decisiveFacts(decisive: Decisive): Record<string, string> {
   const { rule } = decisive;
   return {
@@ -151,6 +169,7 @@ function decisiveFacts(decisive: Decisive): Record<string, string> {
     owner: ownerOfStack(decisive),
     backend: decisive.backend,
     file: decisive.file,
+    ...countedFacts(decisive),
     ...(rule === undefined ? {} : { rule: ruleText(rule) }),
     ...(rule?.comment === undefined ? {} : { comment: rule.comment }),
   };
@@ -183,5 +202,11 @@ function undecided(cursor: Cursor, hook: HookName, outcome: HookOutcome): readon
   const survivor = open[0];
   return survivor === undefined
     ? [{ ...noted, packet: outcome.packet, connections: outcome.connections }]
-    : accepted(noted, hook, { ...survivor, share: outcome.share });
+    : accepted(open.length < 2 ? noted : unsure(noted), hook, { ...survivor, share: outcome.share });
+}
+
+/** Equal outcomes are one: these differ in their packets or connections. */
+function unsure(cursor: Cursor): Cursor {
+  const [latest] = cursor.doubts.slice(-1);
+  return latest === undefined ? cursor : { ...cursor, unsure: latest };
 }

@@ -1,6 +1,8 @@
 /** Every backend of a Service: which fail and why, as text and as JSON. */
+import type { z } from 'zod';
 import type { Answer, Branch, Disposition, Verdict } from '../model/verdict.ts';
 import { type Ends, pathLines } from './path.ts';
+import type { backendsReport } from './schema.ts';
 import { hang, heading, type Style } from './style.ts';
 import { answerTint, destinationText, endpointText, placeOf } from './words.ts';
 
@@ -95,23 +97,11 @@ export function backendsText(verdict: Verdict, style: Style): string {
   }
   for (const { branch, answer } of backends)
     if (answer !== 'reachable' || style.verbose)
-      lines.push('', ...pathLines(branch, ends, style, { bothWays: true }));
+      lines.push('', ...pathLines(branch, ends, { ...style, explain: true }, { bothWays: true }));
   return lines.map((line) => line.trimEnd()).join('\n');
 }
 
-export interface BackendsJson {
-  readonly apiVersion: string;
-  readonly kind: 'TraceBackends';
-  readonly summary: string;
-  readonly answer: Answer;
-  readonly total: number;
-  readonly failing: number;
-  readonly unknown: number;
-  readonly backends: readonly (Pick<Backend, 'name' | 'share' | 'answer' | 'disposition' | 'reason'> & {
-    /** Index in `branches` of `podpath trace -o json`. */
-    readonly branch: number;
-  })[];
-}
+export type BackendsJson = z.infer<typeof backendsReport>;
 
 export function backendsJson(verdict: Verdict): BackendsJson {
   const backends = backendsOf(verdict);

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { backendsJson } from './backends.ts';
 import { diagnosisJson, scanJson, traceJson } from './json.ts';
 import { blocked, clean, healthy, scanned, stalled, unsure } from './samples.ts';
-import { connectivityReport, diagnosisReport, scanReport, traceReport } from './schema.ts';
+import { backendsReport, connectivityReport, diagnosisReport, scanReport, traceReport } from './schema.ts';
 
 const diagnoses = { blocked, healthy, unsure, stalled };
 
@@ -15,6 +16,8 @@ describe('JSON reports have the documented shape', () => {
     expect(diagnosisReport.parse(report)).toEqual(report);
     const trace = printed(traceJson(diagnosis.verdict));
     expect(traceReport.parse(trace)).toEqual(trace);
+    const backends = printed(backendsJson(diagnosis.verdict));
+    expect(backendsReport.parse(backends)).toEqual(backends);
   });
 
   it.each(Object.entries({ clean, scanned }))('scan: %s', (_, scan) => {
@@ -65,6 +68,7 @@ function published(schema: z.ZodType, title: string): string {
 it.each([
   ['diagnosis', diagnosisReport, 'podpath diagnose -o json'],
   ['trace', traceReport, 'podpath trace -o json'],
+  ['trace-backends', backendsReport, 'podpath trace --all-backends -o json'],
   ['scan', scanReport, 'podpath scan -o json'],
   ['connectivity', connectivityReport, 'podpath policy list -o json'],
 ] as const)('docs/schema/%s.json is up to date', async (name, schema, title) => {

@@ -5,7 +5,7 @@ import type { Evidence } from '../model/evidence.ts';
 import type { Endpoint, Flow } from '../model/flow.ts';
 import type { Scan } from '../model/scan.ts';
 import { formatSource, type SourceRef } from '../model/source.ts';
-import type { Branch, Hop, Step, Trace, Verdict } from '../model/verdict.ts';
+import type { Branch, Hop, NearRule, RuleVisit, Step, Trace, Verdict } from '../model/verdict.ts';
 import { formatAddress } from '../net/address.ts';
 import { formatPacket } from '../net/packet.ts';
 import { scanHeadline } from './scan.ts';
@@ -114,17 +114,33 @@ const traceOf = (trace: Trace): DiagnosisReport['trace'] => ({
 type HopJson = DiagnosisReport['trace']['forward'][number];
 type StepJson = HopJson['steps'][number];
 
-const hopJson = ({ packet, steps, ...hop }: Hop): HopJson => ({
+const hopJson = ({ packet, steps, rules, ...hop }: Hop): HopJson => ({
   ...hop,
   packet: formatPacket(packet),
   packetBytes: packet.lengthBytes,
   steps: steps.map(stepJson),
+  ...(rules === undefined ? {} : { rules: rules.map(ruleJson) }),
 });
 
-const stepJson = ({ sources, ...step }: Step): StepJson => ({
+const ruleJson = (rule: RuleVisit): NonNullable<HopJson['rules']>[number] => ({
+  ...rule,
+  chains: [...rule.chains],
+  source: sourceJson(rule.source),
+});
+
+const nearJson = ({ through, ...rule }: NearRule): NonNullable<StepJson['nearest']>[number] => ({
+  ...rule,
+  chains: [...rule.chains],
+  needs: [...rule.needs],
+  source: sourceJson(rule.source),
+  ...(through === undefined ? {} : { through: sourceJson(through) }),
+});
+
+const stepJson = ({ sources, nearest, ...step }: Step): StepJson => ({
   ...step,
   ...(step.facts === undefined ? {} : { facts: { ...step.facts } }),
   ...(sources === undefined ? {} : { sources: sources.map(sourceJson) }),
+  ...(nearest === undefined ? {} : { nearest: nearest.map(nearJson) }),
 });
 
 function branchJson({ broken, trace, remarks, ...branch }: Branch): DiagnosisReport['branches'][number] {

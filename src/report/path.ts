@@ -2,6 +2,7 @@
 import { formatSource, type SourceRef } from '../model/source.ts';
 import type { Branch, Hop, Step } from '../model/verdict.ts';
 import { formatPacket } from '../net/packet.ts';
+import { breakLines, ruleLines } from './explain.ts';
 import { cell, columns, heading, marks, type Style, type Tint, wrap } from './style.ts';
 import { decisive, placeOf } from './words.ts';
 
@@ -148,15 +149,18 @@ const textColumns = (widths: Widths, style: Style): number =>
 function stepLines(hop: Hop, broken: Step | undefined, widths: Widths, style: Style): string[] {
   const width = textColumns(widths, style);
   const shown = hop.steps.filter((step) => style.verbose || step === broken || decisive(step));
-  return shown.flatMap((step) => {
+  const lines = shown.flatMap((step) => {
     const isBreak = step === broken;
     const how: Tint | undefined = isBreak ? (step.action === 'lost' ? 'red' : 'yellow') : undefined;
     const lines = wrap(step.text, width).map((line) => (how === undefined ? line : style.tint(how, line)));
     // A break that only the walk knows is a claim: show where it can be looked up.
     const sources = isBreak || style.verbose ? (step.sources ?? []) : [];
     const cited = sources.flatMap((source) => citation(source, width, style));
-    return [...lines, ...cited.map((line) => style.tint('dim', line))];
+    const explained =
+      isBreak && (style.explain === true || style.verbose) ? breakLines(step, width, style) : [];
+    return [...lines, ...cited.map((line) => style.tint('dim', line)), ...explained];
   });
+  return [...lines, ...(style.verbose ? ruleLines(hop.rules ?? [], width, style) : [])];
 }
 
 /** Where to look it up; the raw text only with -v, since the step has just said it in words. */

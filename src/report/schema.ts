@@ -55,6 +55,26 @@ const cause = z.strictObject({
 });
 const gap = z.strictObject({ what: z.string(), where: z.string(), why: z.string(), todo: z.string() });
 
+const nearRule = z.strictObject({
+  table: z.string(),
+  chains: z.array(z.string()).describe('base chain first, the chain of the rule last'),
+  how: z
+    .enum(['accept', 'return', 'mark', 'late'])
+    .describe(
+      'accepts; returns past the rule that dropped; sets the mark that `through` asks for; would accept, but stands behind the drop',
+    ),
+  needs: z.array(z.string()).describe('what the packet lacks for it'),
+  about: optional(text('what the comment says: Service, NetworkPolicy, pod')),
+  source,
+  through: optional(source),
+});
+const kernelWords = z.strictObject({
+  dropReason: optional(text('as the tracepoint skb:kfree_skb names it')),
+  symptom: text('what the sender notices'),
+  counter: optional(text('the counter that rises, as nstat names it')),
+  counted: optional(z.number().describe('what it stood at when the snapshot was taken')),
+});
+
 const step = z.strictObject({
   kind: z.string(),
   action: z.enum(['pass', 'rewrite', 'lost', 'unknown']),
@@ -62,6 +82,24 @@ const step = z.strictObject({
   reason: optional(z.string()),
   facts: optional(z.record(z.string(), z.string())),
   sources: optional(z.array(source)),
+  kernel: optional(kernelWords.describe('of a loss: what the kernel itself shows')),
+  nearest: optional(
+    z.array(nearRule).describe('of a drop: the rules that would have let the packet go on, best first'),
+  ),
+});
+const ruleVisit = z.strictObject({
+  hook: z.enum(['prerouting', 'input', 'forward', 'output', 'postrouting']),
+  backend: z.enum(['nft', 'legacy', 'nftables']),
+  table: z.string(),
+  chains: z.array(z.string()).describe('base chain first, the chain of the rule last'),
+  verdict: z.enum(['accept', 'drop', 'reject', 'return', 'jump', 'goto', 'continue', 'unknown']),
+  to: optional(text('the chain that jump and goto lead to')),
+  policy: optional(z.boolean().describe("the base chain's policy, no rule")),
+  handle: optional(z.int().describe('of nftables')),
+  about: optional(text('what the comment says: Service, NetworkPolicy, pod')),
+  effect: optional(text('what it did to the packet: mark 0x0 -> 0x4000')),
+  packets: optional(z.number().describe("the rule's counter when the dump was taken")),
+  source,
 });
 const hop = z.strictObject({
   netns: text('node1, or node1/namespace_pod'),
@@ -72,6 +110,7 @@ const hop = z.strictObject({
   packet: text('the packet as it left or was lost here'),
   packetBytes: z.int().describe('whole IP packet'),
   steps: z.array(step),
+  rules: optional(z.array(ruleVisit).describe('the packet-filter rules that matched, in order')),
 });
 const trace = z.strictObject({ forward: z.array(hop), back: z.array(hop) });
 const branch = z.strictObject({
@@ -125,6 +164,27 @@ export const traceReport = z.strictObject({
   gaps: z.array(gap),
   trace,
   branches: z.array(branch),
+});
+
+/** `podpath trace --all-backends -o json`. */
+export const backendsReport = z.strictObject({
+  apiVersion: version,
+  kind: z.literal('TraceBackends'),
+  summary,
+  answer,
+  total: z.int().describe('backends'),
+  failing: z.int(),
+  unknown: z.int(),
+  backends: z.array(
+    z.strictObject({
+      name: text('shop/api-2 10.244.2.7:8080; the destination where no rule chose one'),
+      share: z.number().describe('share of new connections, 0 to 1'),
+      answer,
+      disposition,
+      reason: optional(text('where and why it is not reached')),
+      branch: z.int().describe('index in `branches` of podpath trace -o json'),
+    }),
+  ),
 });
 
 export const diagnosisReport = z.strictObject({

@@ -8,6 +8,8 @@ export interface Style {
   readonly unicode: boolean;
   /** Every step and command instead of the decisive ones. */
   readonly verbose: boolean;
+  /** Below a break: the kernel's words and the nearest rule. */
+  readonly explain?: true;
   readonly tint: (how: Tint, text: string) => string;
 }
 

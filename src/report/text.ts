@@ -41,7 +41,9 @@ export function traceText(verdict: Verdict, style: Style): string {
   const branches = style.verbose ? verdict.branches : [shownBranch(verdict)].flatMap((one) => one ?? []);
   return sections([
     answerLines(verdict, [], verdict.gaps, style),
-    ...branches.map((branch) => pathLines(branch, endsOf(verdict), style, { bothWays: true })),
+    ...branches.map((branch) =>
+      pathLines(branch, endsOf(verdict), { ...style, explain: true }, { bothWays: true }),
+    ),
     hiddenBranches(verdict, branches.length, style),
     gapLines(verdict.gaps, style, verdict.answer !== 'unknown'),
   ]);

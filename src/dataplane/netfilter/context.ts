@@ -22,7 +22,7 @@ export interface HookContext {
   /** The value of the packet's last outcome, from whatever namespace; the connection it belongs to is found again. */
   readonly connections: Connections;
   /** Keep the rules that the packet matches: `HookOutcome.path`. */
-  readonly record?: true;
+  readonly record?: true | undefined;
   /** Only what stands at these priorities runs, `from` included, `to` not: IPVS takes packets in the middle of a hook. */
   readonly window?: { readonly from?: number; readonly to?: number } | undefined;
   /** At OUTPUT: the packet has a connection already, as what IPVS sends on does. */
@@ -83,6 +83,8 @@ export interface Decisive {
   readonly rule?: RuleView;
   /** The base chain's policy decided. */
   readonly policy?: true;
+  /** What it had counted when the dump was taken. */
+  readonly policyPackets?: number;
   /** Of nftables: the verdict maps that led there, by name. */
   readonly maps?: readonly string[];
 }

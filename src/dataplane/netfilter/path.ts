@@ -6,7 +6,7 @@ import type { Packet } from '../../net/packet.ts';
 import type { Site, Visit } from './context.ts';
 import { formatSubject } from './owner.ts';
 import type { Run, State } from './state.ts';
-import { subjectOf } from './steps.ts';
+import { policyCounter, subjectOf } from './steps.ts';
 
 /** The state with one more rule that matched; unchanged where nobody asks. */
 export function visit(
@@ -100,13 +100,6 @@ function visitOf({ site, rule, verdict, to, packet }: Visit, after: Packet): Rul
     ...(counted === undefined ? {} : { packets: counted }),
     source: rule?.source ?? base.chain.source,
   };
-}
-
-/** `:FORWARD DROP [12:840]`: the packets that came to the chain's end. */
-export function policyCounter({ base }: Site): number | undefined {
-  const { source } = base.chain;
-  const count = source.kind === 'file' ? /^:\S+ \S+ \[(\d+):\d+\]/.exec(source.text)?.[1] : undefined;
-  return count === undefined ? undefined : Number(count);
 }
 
 const hex = (value: number): string => `0x${value.toString(16)}`;

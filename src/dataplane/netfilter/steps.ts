@@ -30,7 +30,22 @@ export function decisiveRule(place: Site, rule: RuleView): Decisive {
 export function decisivePolicy(place: Site): Decisive {
   const { base } = place;
   const chainStack = [base.chain.name];
-  return { backend: base.backend, file: base.file, table: base.table.name, chainStack, policy: true };
+  const policyPackets = policyCounter(place);
+  return {
+    backend: base.backend,
+    file: base.file,
+    table: base.table.name,
+    chainStack,
+    policy: true,
+    ...(policyPackets === undefined ? {} : { policyPackets }),
+  };
+}
+
+/** `:FORWARD DROP [12:840]`: the packets that came to the chain's end. */
+export function policyCounter({ base }: Site): number | undefined {
+  const { source } = base.chain;
+  const count = source.kind === 'file' ? /^:\S+ \S+ \[(\d+):\d+\]/.exec(source.text)?.[1] : undefined;
+  return count === undefined ? undefined : Number(count);
 }
 
 const ruleText = (rule: RuleView): string =>
