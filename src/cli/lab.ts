@@ -72,6 +72,7 @@ function registerUp(lab: Command): void {
         'flannel-vxlan',
         'flannel-host-gw',
         'calico-vxlan',
+        'calico-bgp',
       ]),
     )
     .option('--dual-stack', 'IPv6 beside IPv4')

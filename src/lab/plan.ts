@@ -13,7 +13,7 @@ import {
 } from '../net/prefix.ts';
 import type { LabCni, LabNode, LabPod, LabState } from './state.ts';
 
-export const labCnis: readonly LabCni[] = ['flannel-vxlan', 'flannel-host-gw', 'calico-vxlan'];
+export const labCnis: readonly LabCni[] = ['flannel-vxlan', 'flannel-host-gw', 'calico-vxlan', 'calico-bgp'];
 
 export interface PlanOptions {
   readonly name: string;
@@ -293,5 +293,5 @@ export function hostOf(cidr: string, n: number): string {
 /** Calico names the device after the pod (cali + sha1(namespace.pod)); the bridge plugin draws a random name: here a hash. */
 function hostDeviceName(cni: LabCni, namespace: string, pod: string): string {
   const hash = createHash('sha1').update(`${namespace}.${pod}`).digest('hex');
-  return cni === 'calico-vxlan' ? `cali${hash.slice(0, 11)}` : `veth${hash.slice(0, 8)}`;
+  return cni.startsWith('calico') ? `cali${hash.slice(0, 11)}` : `veth${hash.slice(0, 8)}`;
 }

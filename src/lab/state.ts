@@ -10,7 +10,7 @@ export interface ProcessId {
   readonly startTicks: string;
 }
 
-export type LabCni = 'flannel-vxlan' | 'flannel-host-gw' | 'calico-vxlan';
+export type LabCni = 'flannel-vxlan' | 'flannel-host-gw' | 'calico-vxlan' | 'calico-bgp';
 
 export interface LabState {
   readonly schema: 1;

@@ -1,4 +1,6 @@
 /** Ways to damage a lab at random: each is a list of commands in namespaces of the lab, drawn from a seeded generator. */
+
+import { vtepMac } from '../../src/lab/cni/vxlan.ts';
 import type { Lab } from '../../src/lab/lab.ts';
 import type { LabNode, LabPod, LabState } from '../../src/lab/state.ts';
 
@@ -58,10 +60,11 @@ export function drawDamage(state: LabState, random: () => number): Damage {
     if (chosen === undefined) throw new RangeError('nothing to choose from');
     return chosen;
   };
-  const node = one(state.nodes);
-  const peer = one(state.nodes.filter((other) => other !== node));
   const on = (where: LabNode) =>
     state.pods.filter((pod) => pod.node === where.name && takingPart.includes(podName(pod)));
+  const nodes = state.nodes.filter((where) => on(where).length > 0);
+  const node = one(nodes);
+  const peer = one(nodes.filter((other) => other !== node));
   const draw: Draw = {
     state,
     one,
@@ -94,7 +97,7 @@ const ip = (family: 4 | 6): string => `ip -${family}`;
 const hostBits = (family: 4 | 6): string => (family === 4 ? '/32' : '/128');
 
 const tunnelDevice = ({ state, family }: Draw): string | undefined =>
-  state.cni === 'flannel-host-gw'
+  !state.cni.endsWith('-vxlan')
     ? undefined
     : state.cni === 'calico-vxlan'
       ? family === 4
@@ -104,7 +107,7 @@ const tunnelDevice = ({ state, family }: Draw): string | undefined =>
         ? 'flannel.1'
         : 'flannel-v6.1';
 
-const isBridged = ({ state }: Draw): boolean => state.cni !== 'calico-vxlan';
+const isBridged = ({ state }: Draw): boolean => !state.cni.startsWith('calico');
 const bridgeAddress = (cidr: string): string =>
   `${cidr.slice(0, cidr.indexOf('/'))}`.replace(/\.0$/, '.1').replace(/::$/, '::1');
 
@@ -203,9 +206,35 @@ function neighbours(draw: Draw): Damage {
         ),
       ],
       on(node.name, `ip neigh flush dev ${tunnel} nud permanent`),
+      // Nobody to ask but everybody behind the all-zero entry.
+      [
+        ...on(node.name, `ip neigh flush dev ${tunnel} nud permanent`),
+        ...on(
+          node.name,
+          `bridge fdb append 00:00:00:00:00:00 dev ${tunnel} dst ${pick(family, peer.addresses)}`,
+        ),
+      ],
+      ...state.nodes
+        .filter((other) => other !== node)
+        .flatMap((other) => [
+          // Every peer's frames to one of them, or to an address that nobody has.
+          rewired(draw, tunnel, pick(family, other.addresses)),
+          rewired(draw, tunnel, pick(family, other.addresses).replace(/\d+$/, '88')),
+        ]),
     );
   void far;
   return one(choices);
+}
+
+/** One entry of the tunnel's FDB, made to lead elsewhere. */
+function rewired(draw: Draw, tunnel: string, remote: string): Damage {
+  const { node, peer, family } = draw;
+  return [
+    {
+      at: node.name,
+      line: `bridge fdb replace ${vtepMac(draw.state, peer, family)} dev ${tunnel} dst ${remote} self permanent`,
+    },
+  ];
 }
 
 function devices(draw: Draw): Damage {
@@ -228,28 +257,47 @@ function devices(draw: Draw): Damage {
     const vni = draw.state.cni === 'calico-vxlan' ? 4096 : 1;
     const port = draw.state.cni === 'calico-vxlan' ? 4789 : 8472;
     const local = pick(draw.family, node.addresses);
-    const again = (id: number, at: number): Damage => rebuilt(draw, tunnel, id, at, local);
+    const again = (id: number, at: number, more?: Rebuilt): Damage =>
+      rebuilt(draw, tunnel, id, at, local, more);
     choices.push(
       on(node.name, `ip link set ${tunnel} down`),
       on(node.name, `ip link del ${tunnel}`),
       again(vni + 1, port),
       again(vni, port + 1),
+      // DF on the outer header, and an MTU that leaves no room for it.
+      again(vni, port, { mtu: one([1500, 1450, 1400, 1550]), more: one(['', ' df set', ' df inherit']) }),
     );
   }
   return one(choices);
 }
 
+interface Rebuilt {
+  readonly mtu?: number;
+  /** Further words of `ip link add`. */
+  readonly more?: string;
+}
+
 /** The tunnel device made anew, with everything that belongs to it, but another VNI or port. */
-function rebuilt(draw: Draw, tunnel: string, id: number, port: number, local: string): Damage {
+function rebuilt(
+  draw: Draw,
+  tunnel: string,
+  id: number,
+  port: number,
+  local: string,
+  wanted: Rebuilt = {},
+): Damage {
   const { node, state, family } = draw;
-  const mtu = state.underlayMtuBytes - (family === 4 ? 50 : 70);
+  const mtu = wanted.mtu ?? state.underlayMtuBytes - (family === 4 ? 50 : 70);
+  // As peers know it where only its size and DF differ.
+  const isKnown = wanted.mtu !== undefined;
+  const macOf = (of: LabNode) => (isKnown ? vtepMac(state, of, family) : '02:00:00:00:bb:01');
   const own = pick(family, node.podCidrs).replace(/\/.*$/, '');
   const at = node.name;
   return [
     { at, line: `ip link del ${tunnel}` },
     {
       at,
-      line: `ip link add ${tunnel} mtu ${mtu} type vxlan id ${id} local ${local} dev eth0 dstport ${port} nolearning`,
+      line: `ip link add ${tunnel}${isKnown ? ` address ${macOf(node)}` : ''} mtu ${mtu} type vxlan id ${id} local ${local} dev eth0 dstport ${port} nolearning${wanted.more ?? ''}`,
     },
     { at, line: `ip addr add ${own}${hostBits(family)} dev ${tunnel}` },
     { at, line: `ip link set ${tunnel} up` },
@@ -259,11 +307,11 @@ function rebuilt(draw: Draw, tunnel: string, id: number, port: number, local: st
         const cidr = pick(family, other.podCidrs);
         const vtep = cidr.replace(/\/.*$/, '');
         return [
-          { at, line: `ip neigh replace ${vtep} lladdr 02:00:00:00:bb:01 dev ${tunnel} nud permanent` },
+          { at, line: `ip neigh replace ${vtep} lladdr ${macOf(other)} dev ${tunnel} nud permanent` },
           { at, line: `ip -${family} route replace ${cidr} via ${vtep} dev ${tunnel} onlink` },
           {
             at,
-            line: `bridge fdb replace 02:00:00:00:bb:01 dev ${tunnel} dst ${pick(family, other.addresses)} self permanent`,
+            line: `bridge fdb replace ${macOf(other)} dev ${tunnel} dst ${pick(family, other.addresses)} self permanent`,
           },
         ];
       }),
@@ -307,6 +355,8 @@ function sysctls(draw: Draw): Damage {
     onNode(`net/ipv4/conf/${device}/accept_local=1`),
     onPod('net/ipv6/conf/all/disable_ipv6=1'),
     onNode(`net/ipv4/conf/${device}/arp_ignore=1`),
+    onNode(`net/ipv4/conf/eth0/proxy_arp=1`),
+    onNode(`net/ipv4/conf/${podSide}/proxy_arp=1`),
   ]);
 }
 

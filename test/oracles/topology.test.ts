@@ -22,7 +22,13 @@ const networks: readonly { readonly cni: LabCni; readonly dualStack: boolean }[]
   { cni: 'flannel-host-gw', dualStack: true },
   { cni: 'flannel-vxlan', dualStack: true },
   { cni: 'calico-vxlan', dualStack: false },
+  { cni: 'calico-bgp', dualStack: true },
+  { cni: 'calico-bgp', dualStack: false },
 ];
+
+/** Two nodes mostly: each further one costs time and makes few new ways. */
+const nodeCounts = [2, 2, 2, 3, 3, 4, 6];
+const underlayMtus = [1500, 1500, 1500, 1400, 1460, 9000];
 
 describe.skipIf(whyNoLab !== undefined).each(['flannel-vxlan', 'calico-vxlan'] as const)(
   'named: %s',
@@ -74,10 +80,14 @@ describe.skipIf(whyNoLab !== undefined || rounds === 0)(`random damage, seed ${s
   it.each(Array.from({ length: rounds }, (_, round) => round))('round %i', async (round) => {
     const random = generator(seed + round);
     const network = networks[Math.floor(random() * networks.length)];
-    if (network === undefined) throw new RangeError('network');
+    const nodes = nodeCounts[Math.floor(random() * nodeCounts.length)];
+    const underlayMtuBytes = underlayMtus[Math.floor(random() * underlayMtus.length)];
+    if (network === undefined || nodes === undefined || underlayMtuBytes === undefined)
+      throw new RangeError('network');
     const lab = await upLab({
       name: labName(`topo${round}`),
-      nodes: 2,
+      nodes,
+      underlayMtuBytes,
       ...network,
       ownerPid: process.pid,
     });
@@ -101,7 +111,7 @@ describe.skipIf(whyNoLab !== undefined || rounds === 0)(`random damage, seed ${s
         }
       }
       const wrong = found.filter((one) => !one.agrees);
-      const text = `${network.cni}${network.dualStack ? ' dual' : ''} seed ${seed + round} [${formatDamage(damage)}]\n${describeWrong(wrong)}`;
+      const text = `${network.cni}${network.dualStack ? ' dual' : ''} ${nodes} nodes MTU ${underlayMtuBytes} seed ${seed + round} [${formatDamage(damage)}]\n${describeWrong(wrong)}`;
       if (wrong.length > 0) disagreements.push(text);
       expect(wrong.length === 0 ? '' : text).toBe('');
     } finally {

@@ -13,7 +13,7 @@ export const ipForwardOff = defineFault({
   works: (lab) => [
     ...within(lab, near(lab)),
     // Pods of one bridge reach each other without forwarding; Calico's are routed.
-    ...(lab.state.cni === 'calico-vxlan' ? [] : within(lab, far(lab))),
+    ...(lab.state.cni.startsWith('calico') ? [] : within(lab, far(lab))),
     ...across(lab, [near(lab), third(lab)]),
   ],
   capture: async (lab) => ({

@@ -14,7 +14,7 @@ export const words = (line: string): string[] => line.split(' ').filter((word) =
 
 /** The IPv4 tunnel device and its UDP port. */
 export function tunnelOf(lab: Lab): { readonly device: string; readonly udpPort: number } {
-  return lab.state.cni === 'calico-vxlan'
+  return lab.state.cni.startsWith('calico')
     ? { device: 'vxlan.calico', udpPort: 4789 }
     : { device: 'flannel.1', udpPort: 8472 };
 }
