@@ -17,9 +17,9 @@ import { socketText, translate } from './services.ts';
 import {
   bypassesStack,
   hasEndpointRoutes,
-  hasMaps,
   isPodDevice,
   notDumped,
+  runsCilium,
   translatesAtSockets,
   tunnelOf,
 } from './setup.ts';
@@ -34,7 +34,7 @@ const ipcacheFile = 'cilium-bpf-ipcache.txt';
 /** What Cilium makes of the stage; undefined where the kernel goes on as ever. */
 export function byCilium(world: World, stage: Stage): readonly Stage[] | undefined {
   const { cursor } = stage;
-  if (!hasMaps(cursor.netns)) return undefined;
+  if (!runsCilium(cursor.netns)) return undefined;
   const { packet } = cursor;
   switch (stage.at) {
     case 'ip-in':

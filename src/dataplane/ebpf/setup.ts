@@ -4,15 +4,9 @@ import type { Device, Netns } from '../../model/netns.ts';
 import { type Cursor, cannotTell, type Stage } from '../cursor.ts';
 import type { World } from '../world.ts';
 
-/** A node whose packets Cilium's programs handle, of which at least one map was dumped. Without any nothing can be said here. */
-export function hasMaps(netns: Netns): boolean {
-  if (netns.pod !== undefined) return false;
-  const { ciliumServices, ciliumIpcache, ciliumEndpoints, ciliumPolicies } = netns;
-  return (
-    [ciliumServices, ciliumIpcache, ciliumEndpoints, ciliumPolicies].some(({ state }) => state === 'known') &&
-    orElse(netns.devices, []).some(({ name }) => name === 'cilium_host')
-  );
-}
+/** A node whose pods' packets Cilium's programs handle. */
+export const runsCilium = (netns: Netns): boolean =>
+  netns.pod === undefined && orElse(netns.devices, []).some(({ name }) => name === 'cilium_host');
 
 /** The node's end of a pod's cable. */
 export const isPodDevice = (name: string): boolean => /^lxc/.test(name);
