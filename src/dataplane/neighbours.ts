@@ -3,7 +3,7 @@ import type { Device, Neighbour } from '../model/netns.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { contains, formatPrefix } from '../net/prefix.ts';
 import { type Cursor, cannotTell, lose, pass, type Stage } from './cursor.ts';
-import { isLocal, lookupRoute, sysctl, sysctlDevice } from './routing.ts';
+import { deviceSetting, isLocal, lookupRoute } from './routing.ts';
 import { behind, lowerOf, nicPortsOf, sharers, siblings, wireStations } from './segments.ts';
 import { carriesFrames } from './tunnels/kinds.ts';
 import { isNic, type Port, type World } from './world.ts';
@@ -177,8 +177,7 @@ function answersFor(
 }
 
 const arpSetting = (station: Port, key: string): number => {
-  const get = (device: string) =>
-    Number(sysctl(station.netns, `net.ipv4.conf.${sysctlDevice(device)}.${key}`) ?? 0);
+  const get = (device: string) => Number(deviceSetting(station.netns, device, key) ?? 0);
   return Math.max(get('all'), get(station.device.name));
 };
 
@@ -194,7 +193,7 @@ function ignoresArp(world: World, station: Port, wanted: Address): boolean {
 function proxies(station: Port, wanted: Address, asker: Address | undefined): boolean {
   if (arpSetting(station, 'proxy_arp') === 0) return false;
   const { netns, device } = station;
-  if (sysctl(netns, `net.ipv4.conf.${sysctlDevice(device.name)}.forwarding`) === '0') return false;
+  if (deviceSetting(netns, device.name, 'forwarding') === '0') return false;
   const routed = lookupRoute(netns, { dst: wanted, src: asker, iif: device.name });
   if (routed.state === 'unknown') return true;
   return routed.state === 'found' && routed.route.type === 'unicast' && routed.nexthop.device !== device.name;

@@ -14,6 +14,7 @@ import { lookupRoute } from './routing-lookup.ts';
 import { isLimitedBroadcast, isZeroNet } from './routing-output4.ts';
 import { flowOf, type RouteResult } from './routing-query.ts';
 import {
+  deviceSetting,
   findDevice,
   hasOnlyDefaultRules,
   isLocal,
@@ -87,8 +88,8 @@ const rpFilterKey = (device: string): string => `net.ipv4.conf.${sysctlDevice(de
 
 /** max(all, device): IN_DEV_MAXCONF. Undefined if the device's value is missing. */
 function effectiveMode(netns: Netns, device: string): number | undefined {
-  const all = sysctl(netns, 'net.ipv4.conf.all.rp_filter');
-  const own = sysctl(netns, `net.ipv4.conf.${sysctlDevice(device)}.rp_filter`);
+  const all = deviceSetting(netns, 'all', 'rp_filter');
+  const own = deviceSetting(netns, device, 'rp_filter');
   if (own === undefined || all === undefined) return undefined;
   return Math.max(Number(all), Number(own));
 }

@@ -74,11 +74,28 @@ export function sysctl(netns: Netns, key: string): string | undefined {
   return netns.sysctls.state === 'known' ? netns.sysctls.value.get(key) : undefined;
 }
 
-/** IN_DEV_ORCONF of an IPv4 setting; a missing key counts as its default, 0. */
-export function isSetAnywhere(netns: Netns, device: string, key: string): boolean {
-  const isSet = (name: string) => sysctl(netns, `net.ipv4.conf.${name}.${key}`) === '1';
-  return isSet('all') || isSet(sysctlDevice(device));
+type Settings = Map<string, Map<string, string | undefined>>;
+const deviceSettings = new WeakMap<Netns, Settings>();
+
+/** `net.ipv4.conf.DEVICE.KEY`, `all` among the devices. Every packet asks for some: the long names are made once. */
+export function deviceSetting(netns: Netns, device: string, key: string): string | undefined {
+  let own = deviceSettings.get(netns);
+  if (own === undefined) {
+    own = new Map();
+    deviceSettings.set(netns, own);
+  }
+  let settings = own.get(device);
+  if (settings === undefined) {
+    settings = new Map();
+    own.set(device, settings);
+  }
+  if (!settings.has(key)) settings.set(key, sysctl(netns, `net.ipv4.conf.${sysctlDevice(device)}.${key}`));
+  return settings.get(key);
 }
+
+/** IN_DEV_ORCONF of an IPv4 setting; a missing key counts as its default, 0. */
+export const isSetAnywhere = (netns: Netns, device: string, key: string): boolean =>
+  deviceSetting(netns, 'all', key) === '1' || deviceSetting(netns, device, key) === '1';
 
 /** Whether the namespace itself owns the address: its local table says so, or, where that is missing, its devices do. */
 export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {

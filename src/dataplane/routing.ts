@@ -8,4 +8,4 @@ export {
   type SkippedRoute,
 } from './routing-query.ts';
 export { checkAddresses, type InputCheck, reversePathCheck } from './routing-rpf.ts';
-export { isLocal, recordsLocalTable, sysctl, sysctlDevice } from './routing-tables.ts';
+export { deviceSetting, isLocal, recordsLocalTable, sysctl, sysctlDevice } from './routing-tables.ts';

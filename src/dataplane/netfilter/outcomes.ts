@@ -81,9 +81,20 @@ function packetKey(packet: Packet): string {
 const tupleKey = (tuple: Tuple): string =>
   [formatAddress(tuple.src), tuple.srcPort, formatAddress(tuple.dst), tuple.dstPort].join(' ');
 
+/** Backends of a Service differ in their address: seen before keys are made. */
+function goApart(outcomes: readonly HookOutcome[]): boolean {
+  if (outcomes.length > 8) return false;
+  return outcomes.every(({ packet }, i) =>
+    outcomes.every(
+      ({ packet: other }, j) =>
+        i >= j || packet.dst.value !== other.dst.value || packet.dstPort !== other.dstPort,
+    ),
+  );
+}
+
 /** Joins equal outcomes; their shares add up. */
 export function merge(outcomes: readonly HookOutcome[]): readonly HookOutcome[] {
-  if (outcomes.length < 2) return outcomes;
+  if (outcomes.length < 2 || goApart(outcomes)) return outcomes;
   const byKey = new Map<string, HookOutcome>();
   for (const entry of outcomes) {
     // Unknown outcomes stay apart: each has its own reasons.
