@@ -33,6 +33,8 @@ export function traverseHook(context: HookContext): readonly HookOutcome[] {
   const run: Run = { context, budget: newBudget() };
   const outcomes = merge(runStages({ run, program, stages: stagesIn(program, context.window) }, 0, state));
   const { rulesets: recorded } = netns;
+  const isAllSeen = unseenTables.state === 'known' && unseenTables.value.length === 0;
+  if (recorded.state === 'known' && isAllSeen) return outcomes;
   return outcomes.map((entry) => {
     if (recorded.state === 'known') return { ...entry, unseenTables };
     return { ...entry, verdict: 'unknown', unknownWhy: recorded.why, alternatives: [entry], unseenTables };
