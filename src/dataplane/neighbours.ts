@@ -65,6 +65,9 @@ function askNetwork(
   nextHop: Address,
   entry: Neighbour | undefined,
 ): readonly Resolved[] {
+  // ndisc_recv_na() does not believe an advertisement of an address that its own device has.
+  if (nextHop.family === 6 && device.addresses.some((own) => sameAddress(own.address, nextHop)))
+    return [unresolved(cursor, device, nextHop, entry)];
   const stations = stationsOn(world, { netns: cursor.netns, device });
   const asker = askersAddress(cursor, device);
   const answers = new Map<string, string>();

@@ -25,6 +25,7 @@ const flow = (src: string, dst: string, kind: Asked['kind'], more: Partial<Asked
   ...more,
 });
 
+const far6 = (lab: Lab): string => lab.pod('shop/api-2').addresses[1] ?? '';
 const db = { port: 5432 } as const;
 const nothing = (): Damage => [];
 
@@ -165,6 +166,18 @@ export const cases: readonly Case[] = [
     flow: flow('ops/toolbox-1', 'node1', 'icmp'),
     expected: 'unreachable',
   },
+  {
+    name: 'a next hop that is also an own address of the device: its advertisement is not believed',
+    cni: 'flannel-vxlan',
+    damage: (lab) => [
+      ...on('node1', `ip -6 route add ${far6(lab)}/128 via ${lab.node('node2').addresses[1]} dev eth0`),
+      ...on('node1', `ip addr add ${lab.node('node2').addresses[1]}/128 dev eth0 nodad`),
+    ],
+    undo: (lab) => [
+      ...on('node1', `ip addr del ${lab.node('node2').addresses[1]}/128 dev eth0`),
+      ...on('node1', `ip -6 route del ${far6(lab)}/128`),
+    ],
+    flow: flow('ops/toolbox-1', 'shop/api-2', 'tcp', { family: 6 }),
+    expected: 'unreachable',
+  },
 ];
-
-const gatewayOf = (lab: Lab): string => (lab.node('node1').addresses[0] ?? '').replace(/\d+$/, '1');
