@@ -13,7 +13,7 @@ export function lookupRoute(netns: Netns, asked: RouteQuery): RouteResult {
   const isOwn = asked.iif === undefined && asked.dst.family === 4;
   if (!isOwn) return lookupByRules(netns, asked);
   const early = beforeTables(netns, asked);
-  if (early !== undefined) return early;
+  if (early !== undefined) return afterTables(netns, { ...asked, oif: undefined }, early);
   const query = thisMachine(netns, asked);
   // ip_route_output_key_hash_rcu() asks no table where it has filled in the destination: it is taken in by lo.
   const bound = query === asked ? query : { ...query, oif: undefined };

@@ -192,12 +192,15 @@ function rivalsOf(netns: Netns, query: RouteQuery, group: readonly Route[], firs
 
 const validStates = ['PERMANENT', 'NOARP', 'REACHABLE', 'PROBE', 'STALE', 'DELAY'];
 
-/** fib_detect_death(), for each route in order: the index that is taken if the turn before was `turn`. */
+/**
+ * fib_detect_death(), for each route in order: the index that is taken if the turn before was `turn`. A gateway without
+ * entry counts as alive; kernels before 6.13 passed it over.
+ */
 function detectDeath(states: readonly (readonly string[])[], turn: number): number {
   let lastResort: number | undefined;
   for (const [index, state] of states.entries()) {
     const isValid = state.some((one) => validStates.includes(one));
-    if (state.includes('REACHABLE') || (isValid && index !== turn)) return index;
+    if (state.length === 0 || state.includes('REACHABLE') || (isValid && index !== turn)) return index;
     if (isValid || (lastResort === undefined && index > turn && !state.includes('INCOMPLETE')))
       lastResort = index;
   }
