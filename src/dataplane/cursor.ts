@@ -45,6 +45,8 @@ export interface Cursor {
   readonly connections: Connections;
   /** Probability of this variant, 0..1. */
   readonly share: number;
+  /** A doubt that left more than one packet or connection possible: only one of them is walked, so its loss is not certain. */
+  readonly unsure?: Step;
   /** Steps whose outcome could not be told; if the packet survives, the answer is unknown because of them. */
   readonly doubts: readonly Step[];
   /** True remarks that do not decide. */
@@ -132,7 +134,10 @@ export function lose(
     kernel === undefined
       ? lost
       : { ...lost, kernel: { ...kernel, ...(counted === undefined ? {} : { counted }) } };
-  return { at: 'end', cursor: closeHop(addSteps(cursor, [last])), end: { kind: 'lost', step: last } };
+  const closed = closeHop(addSteps(cursor, [last]));
+  if (cursor.unsure !== undefined)
+    return { at: 'end', cursor: closed, end: { kind: 'unknown', step: cursor.unsure } };
+  return { at: 'end', cursor: closed, end: { kind: 'lost', step: last } };
 }
 
 /** What the counter stood at when the snapshot was taken. */

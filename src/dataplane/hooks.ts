@@ -129,6 +129,7 @@ function refused(cursor: Cursor, hook: HookName, outcome: HookOutcome): Stage {
       packet: outcome.packet,
       share: cursor.share * outcome.share,
       connections: outcome.connections,
+      ...(outcome.routeMark === undefined ? {} : { routeMark: outcome.routeMark }),
     },
     'filter',
     reasonOf(outcome),

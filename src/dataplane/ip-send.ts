@@ -26,7 +26,7 @@ function sendBy(world: World, cursor: Cursor, way: RouteResult): readonly Stage[
   if ('at' in routed) return [routed];
   const { route } = routed;
   return localOut(world, routed.cursor, outDevices(route)).flatMap((result) => {
-    if ('at' in result) return [result];
+    if ('at' in result) return [orLostBefore(result)];
     const { routeMark, ...rest } = result;
     if (routeMark === undefined) return leave(world, result, route);
     // ip_route_me_harder().
@@ -35,6 +35,16 @@ function sendBy(world: World, cursor: Cursor, way: RouteResult): readonly Stage[
       return 'at' in again ? [again] : leave(world, again.cursor, again.route);
     });
   });
+}
+
+/** A rule of OUTPUT refused it; if it had been routed again before, and there was no way, it did not come so far. */
+function orLostBefore(end: Stage): Stage {
+  const { routeMark, ...rest } = end.cursor;
+  if (end.at !== 'end' || end.end.kind !== 'lost' || routeMark === undefined) return end;
+  const result = outputRoute(rest, routeMark);
+  if (result.state !== 'none' && result.state !== 'refused') return end;
+  const lost = findRoute({ ...rest, hops: rest.hops.slice(0, -1) }, result);
+  return 'at' in lost ? lost : end;
 }
 
 /** handle_response() of IPVS: with snat_reroute, which is on by default, the new source asks for its own route. */
