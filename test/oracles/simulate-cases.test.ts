@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { address } from '../../src/net/address.ts';
 import type { Packet } from '../../src/net/packet.ts';
 import { cannotRun } from './netfilter-support.ts';
-import { compare, describeOurs, RouteErrors } from './simulate-compare.ts';
+import { compare, describeOurs, flowOf, RouteErrors } from './simulate-compare.ts';
 import { askAgain, type Question } from './simulate-flows.ts';
 import { KernelNamespace, sweep } from './simulate-namespace.ts';
 import { load, type WorldText } from './simulate-world.ts';
@@ -38,6 +38,34 @@ const out = (type: string, priority: number, rule: string): string =>
 const marked = ['route add default dev td table 100', 'rule add pref 10 fwmark 1 table 100'];
 const own = { via: 'out', from: '10.1.0.1', to: '10.2.0.5' };
 const foreign = { via: 'tin', from: '10.1.0.2', to: '10.2.0.5' };
+
+/** FORWARD and INPUT of both families. */
+const rejecting = (...rules: readonly string[]): string =>
+  ['forward', 'input']
+    .map(
+      (hook) =>
+        `table inet r_${hook} { chain c { type filter hook ${hook} priority 0; iifname != "lo" meta l4proto { tcp, udp, icmp, ipv6-icmp } ${rules[0]};
+${rules[1] ?? ''}; }; }`,
+    )
+    .join('\n');
+
+const packetOf = ({ via: _, from, to, ...more }: Sent): Packet => {
+  const protocol = more.protocol ?? 'tcp';
+  const src = address(from);
+  return {
+    src,
+    dst: address(to),
+    protocol,
+    srcPort: 1024,
+    dstPort: 80,
+    lengthBytes: (src.family === 4 ? 20 : 40) + (protocol === 'tcp' ? 20 : 16),
+    df: true,
+    ttl: 64,
+    mark: 0,
+    ...(protocol === 'tcp' ? { flags: { syn: true } } : {}),
+    ...more,
+  };
+};
 
 const cases: readonly Case[] = [
   {
@@ -147,25 +175,161 @@ const cases: readonly Case[] = [
     ],
     ends: ['forward tout', 'drop', 'drop'],
   },
+  {
+    title: 'fib looks a source up in the tables, whatever the destination is',
+    nft: `table ip t { chain c { type nat hook prerouting priority -100;
+      fib saddr . iif oif exists tcp dport 80 dnat to 10.2.0.1; }; }`,
+    packets: [{ ...foreign, to: '127.0.0.1' }],
+    ends: ['deliver 10.1.0.2:1024 -> 10.2.0.1:80'],
+  },
+  {
+    title: 'the device that a packet comes by forwards, whatever ip_forward says; IPv6 has force_forwarding',
+    sysctl: [
+      'net.ipv4.ip_forward=0',
+      'net.ipv4.conf.tin.forwarding=1',
+      'net.ipv6.conf.all.forwarding=0',
+      'net.ipv6.conf.tin.force_forwarding=1',
+    ],
+    packets: [
+      foreign,
+      { ...foreign, via: 'tc', from: '10.3.0.2', srcPort: 1025 },
+      { via: 'tin', from: 'fd00:1::2', to: 'fd00:2::5', srcPort: 1026 },
+      { via: 'tc', from: 'fd00:3::2', to: 'fd00:2::5', srcPort: 1027 },
+    ],
+    ends: ['forward tout', 'drop', 'forward tout', 'drop'],
+  },
+  {
+    title:
+      'an ICMP error has the address of the way back, of the device that was called, or of the device it came by',
+    ip: ['route add 10.1.0.99/32 dev td'],
+    nft: rejecting('reject'),
+    packets: [
+      foreign,
+      { ...foreign, from: '10.1.0.99', srcPort: 1025 },
+      { ...foreign, to: '10.3.0.1', srcPort: 1026 },
+    ],
+    ends: [
+      'reject 3/3 -> forward tin 10.1.0.1 -> 10.1.0.2 icmp',
+      'reject 3/3 -> forward td 10.4.0.1 -> 10.1.0.99 icmp',
+      'reject 3/3 -> forward tin 10.3.0.1 -> 10.1.0.2 icmp',
+    ],
+  },
+  {
+    title: 'with icmp_errors_use_inbound_ifaddr it has the address of the device that the packet came by',
+    ip: ['route add 10.1.0.99/32 dev td'],
+    sysctl: ['net.ipv4.icmp_errors_use_inbound_ifaddr=1'],
+    nft: rejecting('reject'),
+    packets: [{ ...foreign, from: '10.1.0.99' }],
+    ends: ['reject 3/3 -> forward td 10.1.0.1 -> 10.1.0.99 icmp'],
+  },
+  {
+    title: 'an IPv6 error has an address of the device that the packet came by, whatever the way back',
+    ip6: ['route add fd00:1::99/128 dev td'],
+    nft: rejecting('reject'),
+    packets: [{ via: 'tin', from: 'fd00:1::99', to: 'fd00:2::5' }],
+    ends: ['reject 1/4 -> forward td fd00:1::1 -> fd00:1::99 icmpv6'],
+  },
+  {
+    title: 'the answer belongs to the connection: DNAT is undone, also of the packet that it quotes',
+    nft: `${rejecting('meta l4proto tcp reject with tcp reset', 'reject')}
+table ip n { chain c { type nat hook prerouting priority -100; ip daddr 10.2.0.77 dnat to 10.3.0.5; }; }`,
+    packets: [
+      { ...foreign, to: '10.2.0.77' },
+      { ...foreign, to: '10.2.0.77', protocol: 'udp', srcPort: 1025 },
+    ],
+    ends: [
+      'reject tcp-reset -> forward tin 10.2.0.77:80 -> 10.1.0.2:1024 tcp',
+      'reject 3/3 -> forward tin 10.2.0.77 -> 10.1.0.2 icmp type 3 code 3 ttl 64 tos 192 about 10.1.0.2:1025 -> 10.2.0.77:80 udp',
+    ],
+  },
+  {
+    title: 'the answer passes OUTPUT and POSTROUTING as RELATED, and may be lost there',
+    nft: `${rejecting('meta l4proto tcp reject with tcp reset', 'reject')}
+table ip o {
+  chain a { type filter hook output priority 0; meta l4proto icmp ct state related ip daddr 10.1.0.3 drop; };
+  chain b { type filter hook postrouting priority 0; meta l4proto tcp ct state related ip daddr 10.1.0.3 drop; };
+}`,
+    packets: [
+      foreign,
+      { ...foreign, from: '10.1.0.3', srcPort: 1025 },
+      { ...foreign, protocol: 'udp', srcPort: 1026 },
+      { ...foreign, protocol: 'udp', from: '10.1.0.3', srcPort: 1027 },
+    ],
+    ends: [
+      'reject tcp-reset -> forward',
+      'reject tcp-reset -> silent',
+      'reject 3/3 -> forward',
+      'reject 3/3 -> silent',
+    ],
+  },
+  {
+    title:
+      'a reset for a connection without a source mapping asks the nat table like a first packet; an error does not',
+    nft: `${rejecting('meta l4proto tcp reject with tcp reset', 'reject')}
+table ip n { chain c { type nat hook postrouting priority 100; ct state related drop; }; }`,
+    packets: [foreign, { ...foreign, protocol: 'udp', srcPort: 1025 }],
+    ends: ['reject tcp-reset -> silent', 'reject 3/3 -> forward'],
+  },
+  {
+    title: 'marks are reflected where fwmark_reflect says so, and route the answer',
+    ip: marked,
+    sysctl: ['net.ipv4.fwmark_reflect=1'],
+    nft: `${rejecting('meta l4proto tcp reject with tcp reset', 'reject')}
+table ip m { chain c { type filter hook forward priority -10; ip saddr 10.1.0.2 meta mark set 1; }; }`,
+    packets: [
+      foreign,
+      { ...foreign, from: '10.1.0.3', srcPort: 1025 },
+      { ...foreign, protocol: 'udp', srcPort: 1026 },
+    ],
+    ends: [
+      'reject tcp-reset -> forward td',
+      'reject tcp-reset -> forward tin',
+      'reject 3/3 -> forward td 10.4.0.1 -> 10.1.0.2',
+    ],
+  },
+  {
+    title: 'no error answers an error, nor a message of a type that ICMP does not have',
+    nft: rejecting('reject'),
+    packets: [
+      { ...foreign, protocol: 'icmp', srcPort: 0, dstPort: 0, icmp: { type: 8, code: 0, id: 1024 } },
+      { ...foreign, protocol: 'icmp', srcPort: 0, dstPort: 0, icmp: { type: 42, code: 0, id: 1024 } },
+    ],
+    ends: ['reject 3/3 -> forward', 'drop'],
+  },
+  {
+    title: 'an error may mark the connection that it is about',
+    nft: `table ip t { chain c { type filter hook forward priority 0;
+      ct state related ct mark set 7 accept; ct mark 7 drop; }; }`,
+    packets: [
+      { ...foreign, protocol: 'udp' },
+      {
+        via: 'tout',
+        from: '10.2.0.5',
+        to: '10.1.0.2',
+        protocol: 'icmp',
+        srcPort: 0,
+        dstPort: 0,
+        icmp: { type: 3, code: 3 },
+        lengthBytes: 56,
+        quoted: packetOf({ ...foreign, protocol: 'udp' }),
+      },
+      { ...foreign, protocol: 'udp' },
+    ],
+    ends: ['forward tout', 'forward tin', 'drop'],
+  },
+  {
+    title: 'a loss on one of two possible ways is not certain',
+    rules4: `*mangle
+-A PREROUTING -m limit --limit 1/hour -j MARK --set-mark 1
+COMMIT
+*filter
+-A FORWARD -m mark --mark 1 -j REJECT
+-A FORWARD -p tcp --dport 81 -j DROP
+COMMIT`,
+    packets: [foreign],
+    ends: ['unknown'],
+  },
 ];
-
-const packetOf = ({ via: _, from, to, ...more }: Sent): Packet => {
-  const protocol = more.protocol ?? 'tcp';
-  const src = address(from);
-  return {
-    src,
-    dst: address(to),
-    protocol,
-    srcPort: 1024,
-    dstPort: 80,
-    lengthBytes: (src.family === 4 ? 20 : 40) + (protocol === 'tcp' ? 20 : 16),
-    df: true,
-    ttl: 64,
-    mark: 0,
-    ...(protocol === 'tcp' ? { flags: { syn: true } } : {}),
-    ...more,
-  };
-};
 
 /** A world that does nothing of its own. */
 const plain: WorldText = {
@@ -207,7 +371,7 @@ describe.skipIf(why !== undefined)('simulate and the kernel', () => {
     if (typeof netns === 'string') throw new Error(netns);
     const questions = packets.map((sent): Question => {
       const packet = packetOf(sent);
-      const flow = Math.max(packet.srcPort, packet.dstPort) - 1024;
+      const flow = flowOf(packet);
       return { via: sent.via, packet, sequence: { seq: 1000, ack: 0 }, flow };
     });
     const injections = askAgain(netns, questions);

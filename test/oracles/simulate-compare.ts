@@ -41,7 +41,7 @@ function observe(emerged: readonly Emerged[]): Observed {
 }
 
 /** Source port or ICMP id of the flow, less 1024. */
-function flowOf({ quoted, icmp, srcPort, dstPort }: Packet): number {
+export function flowOf({ quoted, icmp, srcPort, dstPort }: Packet): number {
   if (quoted !== undefined) return flowOf(quoted);
   return (icmp?.id ?? [srcPort, dstPort].find((port) => port >= 1024 && port !== 8080) ?? 0) - 1024;
 }
