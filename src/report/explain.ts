@@ -11,10 +11,12 @@ export function breakLines(
 ): string[] {
   const chains = facts.chains ?? '';
   return [
-    ...(chains.includes(' > ') ? hung('by way of  ', chains, width) : []),
-    ...(facts.packets === undefined ? [] : hung('counter    ', counterText(Number(facts.packets)), width)),
-    ...(kernel === undefined ? [] : hung('kernel     ', kernelText(kernel), width)),
-    ...nearest.flatMap((rule, i) => nearLines(rule, i === 0, width, style)),
+    ...(chains.includes(' > ') ? hung('chains   ', chains, width) : []),
+    ...(facts.packets === undefined ? [] : hung('counter  ', counterText(Number(facts.packets)), width)),
+    ...(kernel === undefined ? [] : hung('kernel   ', kernelText(kernel), width)),
+    ...nearest
+      .slice(0, style.verbose ? undefined : 1)
+      .flatMap((rule, i) => nearLines(rule, i === 0, width, style)),
   ].map((line) => style.tint('dim', line));
 }
 
@@ -30,44 +32,52 @@ function kernelText({ dropReason, symptom, counter, counted }: KernelWords): str
   const stood = counted === undefined ? '' : ` (${grouped(counted)} in the dump)`;
   return [
     ...(dropReason === undefined ? [] : [dropReason]),
-    `the sender sees: ${symptom}`,
-    counter === undefined ? 'no counter tells' : `counter ${counter}${stood}`,
+    symptom.startsWith('silent')
+      ? symptom.replace('silent', 'the sender hears nothing')
+      : `the sender gets ${symptom}`,
+    counter === undefined ? 'no SNMP counter rises' : `${counter} rises${stood}`,
   ].join('; ');
 }
 
 const hows: Readonly<Record<NearRule['how'], string>> = {
-  accept: 'would accept with',
-  return: 'would lead past it with',
-  mark: 'would let it pass with',
-  late: 'accepts it, but stands behind the rule that drops',
+  accept: 'accepts with',
+  return: 'leads past it with',
+  mark: 'lets it pass with',
+  late: 'would accept it, but stands behind the rule that drops',
 };
 
+/** What the packet lacks first: the rule itself is for looking it up. */
 function nearLines(
   { how, needs, about, source, through }: NearRule,
   isFirst: boolean,
   width: number,
   style: Style,
 ): string[] {
-  const whom = about === undefined ? '' : ` (${about})`;
+  const whom = about === undefined ? 'a rule' : about;
   const lines = [
-    ...hung(isFirst ? 'nearest    ' : '           ', `${ruleText(source)}${whom}`, width),
-    ...hung('             ', `${hows[how]}${how === 'late' ? '' : ` ${needs.join(', and ')}`}`, width),
-    `             ${placeText(source)}`,
+    ...hung(
+      isFirst ? 'nearest  ' : '         ',
+      `${whom} ${hows[how]}${how === 'late' ? '' : ` ${needs.join(', and ')}`}`,
+      width,
+    ),
+    ...hung('         ', `${placeText(source)}: ${ruleText(source)}`, width),
   ];
   if (through === undefined || !style.verbose) return lines;
-  return [...lines, ...hung('             ', `the mark is asked for by ${ruleText(through)}`, width)];
+  return [...lines, ...hung('         ', `which is asked for by ${ruleText(through)}`, width)];
 }
 
 /** The rules hop by hop, one block for each hook and table, indented as the chains call each other. */
 export function ruleLines(rules: readonly RuleVisit[], width: number, style: Style): string[] {
   let block = '';
   return rules.flatMap((visit) => {
-    const own = `${visit.hook} ${visit.table}${visit.backend === 'legacy' ? ' (legacy)' : ''}`;
+    const own = `${visit.hook} ${visit.table}${fileOf(visit.source)}`;
     const head = own === block ? [] : [style.tint('cyan', own)];
     block = own;
     return [...head, ...visitLines(visit, width).map((line) => style.tint('dim', line))];
   });
 }
+
+const fileOf = (source: SourceRef): string => (source.kind === 'file' ? `  ${source.file}` : '');
 
 function visitLines(visit: RuleVisit, width: number): string[] {
   const { chains, source, verdict, packets, effect, about, policy } = visit;

@@ -2,10 +2,10 @@ import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { backendsJson } from './backends.ts';
 import { diagnosisJson, scanJson, traceJson } from './json.ts';
-import { blocked, clean, healthy, scanned, stalled, unsure } from './samples.ts';
+import { blocked, clean, explained, healthy, scanned, stalled, unsure } from './samples.ts';
 import { backendsReport, connectivityReport, diagnosisReport, scanReport, traceReport } from './schema.ts';
 
-const diagnoses = { blocked, healthy, unsure, stalled };
+const diagnoses = { blocked, explained, healthy, unsure, stalled };
 
 /** As a consumer gets it: through text, so that a bigint or a cycle cannot hide. */
 const printed = (report: unknown): unknown => JSON.parse(JSON.stringify(report));

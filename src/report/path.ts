@@ -117,17 +117,28 @@ function hopLines(view: HopView, widths: Widths, style: Style): string[] {
   const tail = view.isLast ? ' ' : symbols.bar;
   const steps = [...sentLine(view, widths, style), ...stepLines(hop, broken, widths, style)];
   const name = broken === undefined ? place : style.tint('bold', place);
+  const margin = `  ${style.tint('dim', tail)}     `;
+  const below = explained(hop, broken, style);
   if (widths.text === 0)
     return [
       `${indentedMark}${name.trimEnd()}  ${devices.trimEnd()}`.trimEnd(),
-      ...steps.map((line) => `  ${style.tint('dim', tail)}     ${line}`),
+      ...[...steps, ...below].map((line) => `${margin}${line}`),
     ];
   const blank = `  ${style.tint('dim', tail)} ${' '.repeat(widths.place + widths.devices + 2 * gutter)}`;
   const [first = '', ...rest] = steps;
   return [
     `${indentedMark}${name}  ${style.tint('dim', devices)}  ${first}`.trimEnd(),
     ...rest.map((line) => `${blank}${line}`),
+    ...below.map((line) => `${margin}${line}`),
   ];
+}
+
+/** Below the hop, where there is room: what explains its break, and with -v every rule that matched. */
+function explained(hop: Hop, broken: Step | undefined, style: Style): string[] {
+  const width = columns(style) - 8;
+  const rules = style.verbose ? ruleLines(hop.rules ?? [], width, style) : [];
+  const isAsked = style.explain === true || style.verbose;
+  return broken === undefined || !isAsked ? rules : [...rules, ...breakLines(broken, width, style)];
 }
 
 function hopMark({ broken, isFirst, isLast }: HopView, style: Style): [string, Tint] {
@@ -148,20 +159,24 @@ const textColumns = (widths: Widths, style: Style): number =>
 
 function stepLines(hop: Hop, broken: Step | undefined, widths: Widths, style: Style): string[] {
   const width = textColumns(widths, style);
-  const shown = hop.steps.filter((step) => style.verbose || step === broken || decisive(step));
-  const lines = shown.flatMap((step) => {
+  const shown = hop.steps.filter(
+    (step) => step === broken || (style.verbose ? !isInRules(step, hop) : decisive(step)),
+  );
+  return shown.flatMap((step) => {
     const isBreak = step === broken;
     const how: Tint | undefined = isBreak ? (step.action === 'lost' ? 'red' : 'yellow') : undefined;
     const lines = wrap(step.text, width).map((line) => (how === undefined ? line : style.tint(how, line)));
     // A break that only the walk knows is a claim: show where it can be looked up.
-    const sources = isBreak || style.verbose ? (step.sources ?? []) : [];
+    const isCited = isBreak || (style.verbose && !(step.kind === 'nat' && hop.rules !== undefined));
+    const sources = isCited ? (step.sources ?? []) : [];
     const cited = sources.flatMap((source) => citation(source, width, style));
-    const explained =
-      isBreak && (style.explain === true || style.verbose) ? breakLines(step, width, style) : [];
-    return [...lines, ...cited.map((line) => style.tint('dim', line)), ...explained];
+    return [...lines, ...cited.map((line) => style.tint('dim', line))];
   });
-  return [...lines, ...(style.verbose ? ruleLines(hop.rules ?? [], width, style) : [])];
 }
+
+/** The rules say it better, in their order: accepted, marked, and where a translation is written. */
+const isInRules = ({ kind, action }: Step, { rules }: Hop): boolean =>
+  rules !== undefined && kind === 'filter' && action !== 'lost' && action !== 'unknown';
 
 /** Where to look it up; the raw text only with -v, since the step has just said it in words. */
 function citation(source: SourceRef, width: number, style: Style): string[] {

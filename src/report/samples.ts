@@ -258,6 +258,108 @@ const unseen = step('filter', 'the rules of node2 were not recorded', {
   reason: 'unknown-state',
   facts: { what: 'iptables rules of node2' },
 });
+const nodeRules = 'nodes/node2/iptables-save.txt';
+/** A policy agent's reject with all that explains it. */
+const explainedDrop: Step = step('filter', 'rejected by filter KUBE-POD-FW-API: ... -j REJECT', {
+  action: 'lost',
+  reason: 'rule-reject',
+  facts: { chains: 'FORWARD > KUBE-ROUTER-FORWARD > KUBE-POD-FW-API', packets: '1532' },
+  sources: [
+    { kind: 'file', file: nodeRules, line: 80, text: '[1532:91920] -A KUBE-POD-FW-API ... -j REJECT' },
+  ],
+  kernel: {
+    dropReason: 'NETFILTER_DROP',
+    symptom: 'ICMP 3/3',
+    counter: 'IcmpOutDestUnreachs',
+    counted: 1604,
+  },
+  nearest: [
+    {
+      table: 'filter',
+      chains: ['FORWARD', 'KUBE-ROUTER-FORWARD', 'KUBE-POD-FW-API', 'KUBE-NWPLCY-API'],
+      how: 'mark',
+      needs: ['destination port 5432; the packet has 8080'],
+      about: 'NetworkPolicy shop/api',
+      source: {
+        kind: 'file',
+        file: nodeRules,
+        line: 55,
+        text: '-A KUBE-NWPLCY-API -p tcp -m tcp --dport 5432 -j MARK --set-xmark 0x10000/0x10000',
+      },
+      through: { kind: 'file', file: nodeRules, line: 80, text: '-A KUBE-POD-FW-API ... -j REJECT' },
+    },
+    {
+      table: 'filter',
+      chains: ['FORWARD'],
+      how: 'late',
+      needs: [],
+      source: { kind: 'file', file: nodeRules, line: 90, text: '-A FORWARD -j ACCEPT' },
+    },
+  ],
+});
+const explainedHop: Hop = {
+  ...node2Hop,
+  steps: [...node2Hop.steps, explainedDrop],
+  rules: [
+    {
+      hook: 'prerouting',
+      backend: 'nft',
+      table: 'mangle',
+      chains: ['PREROUTING'],
+      verdict: 'continue',
+      effect: 'mark 0x0 -> 0x4',
+      packets: 20,
+      source: {
+        kind: 'file',
+        file: nodeRules,
+        line: 7,
+        text: '[20:1200] -A PREROUTING -j MARK --set-xmark 0x4/0x4',
+      },
+    },
+    {
+      hook: 'forward',
+      backend: 'nft',
+      table: 'filter',
+      chains: ['FORWARD'],
+      verdict: 'jump',
+      to: 'KUBE-ROUTER-FORWARD',
+      source: { kind: 'file', file: nodeRules, line: 44, text: '-A FORWARD -j KUBE-ROUTER-FORWARD' },
+    },
+    {
+      hook: 'forward',
+      backend: 'nft',
+      table: 'filter',
+      chains: ['FORWARD', 'KUBE-ROUTER-FORWARD', 'KUBE-POD-FW-API'],
+      verdict: 'reject',
+      about: 'pod shop/api-2',
+      packets: 1532,
+      source: {
+        kind: 'file',
+        file: nodeRules,
+        line: 80,
+        text: '[1532:91920] -A KUBE-POD-FW-API ... -j REJECT',
+      },
+    },
+    {
+      hook: 'forward',
+      backend: 'nftables',
+      table: 'inet host',
+      chains: ['base'],
+      verdict: 'accept',
+      policy: true,
+      handle: 4,
+      source: { kind: 'file', file: 'nodes/node2/nft.json', text: 'chain base' },
+    },
+  ],
+};
+const explainedBranch: Branch = {
+  ...lost,
+  disposition: 'filtered',
+  trace: { forward: [webHop, node1Hop, explainedHop], back: [] },
+  broken: { direction: 'forward', hop: explainedHop, step: explainedDrop },
+};
+export const explained: Diagnosis = { ...blocked, verdict: verdictOf(flow, [explainedBranch]) };
+
 const node2Unseen: Hop = { ...node2Lost, steps: [unseen] };
 
 export const unsure: Diagnosis = {

@@ -2,7 +2,19 @@ import { describe, expect, it } from 'vitest';
 import type { Flow } from '../model/flow.ts';
 import { address } from '../net/address.ts';
 import { probeLines } from './probes.ts';
-import { apiService, blocked, clean, flow, gap, healthy, scanned, stalled, unsure, web1 } from './samples.ts';
+import {
+  apiService,
+  blocked,
+  clean,
+  explained,
+  flow,
+  gap,
+  healthy,
+  scanned,
+  stalled,
+  unsure,
+  web1,
+} from './samples.ts';
 import { scanText } from './scan.ts';
 import { cell, plainStyle, type Style, wrap } from './style.ts';
 import { diagnosisText, traceText } from './text.ts';
@@ -23,6 +35,11 @@ describe('golden reports', () => {
     ['stalled', diagnosisText(stalled, terminal)],
     ['trace-healthy', traceText(healthy.verdict, terminal)],
     ['trace-stalled-verbose', traceText(stalled.verdict, { ...terminal, verbose: true })],
+    ['trace-explained', traceText(explained.verdict, terminal)],
+    [
+      'trace-explained-verbose',
+      traceText(explained.verdict, { ...terminal, widthColumns: 110, verbose: true }),
+    ],
     ['scan', scanText(scanned, terminal)],
     ['scan-verbose', scanText(scanned, { ...terminal, verbose: true })],
     ['scan-clean', scanText(clean, terminal)],
@@ -76,6 +93,13 @@ it('keeps lines within the width, but for the answer and for commands', () => {
       .slice(1);
     const long = lines.filter((line) => line.length > widthColumns && !/repair|\$ |^ {2}ip netns/.test(line));
     expect(long).toEqual([]);
+    const trace = traceText(explained.verdict, { ...terminal, widthColumns, verbose: true });
+    expect(
+      trace
+        .split('\n')
+        .slice(1)
+        .filter((line) => line.length > widthColumns),
+    ).toEqual([]);
   }
 });
 
