@@ -29,20 +29,18 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
   let setChanges: readonly SetChange[] = [];
   let balanced: Connections['balanced'] & {} = [];
   const put = (connection: Connection): boolean => {
-    const sides = (['original', 'reply'] as const).map((side) => ({
-      key: keyOf(connection.protocol, connection[side]),
-      zone: zoneOf(connection, side),
-    }));
+    const keys = (['original', 'reply'] as const).map((side) => keyOf(connection.protocol, connection[side]));
     const self = ownKey(connection);
-    const clash = sides.some(({ key, zone }) =>
+    // nf_ct_key_equal: both zones as the direction of the connection that is there sees them.
+    const clash = keys.some((key) =>
       (byTuple.get(key) ?? []).some((other) => {
         if (other.dead || ownKey(other) === self) return false;
         const side = keyOf(other.protocol, other.original) === key ? 'original' : 'reply';
-        return zoneOf(other, side) === zone;
+        return zoneOf(other, side) === zoneOf(connection, side);
       }),
     );
     if (clash) return false;
-    for (const { key } of sides) {
+    for (const key of keys) {
       const others = (byTuple.get(key) ?? []).filter((other) => ownKey(other) !== self);
       byTuple.set(key, [...others, connection]);
     }

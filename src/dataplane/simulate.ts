@@ -104,8 +104,10 @@ function simulate(world: World, netns: Netns, table: ConnectionTable, arriving: 
   }
   const { left, share: _, ...end } = only;
   if (end.verdict === 'unknown' || end.answerEnd?.verdict === 'unknown') table.mistrust(packet, left);
-  else if (!left.every((connections) => table.keep(connections)))
+  else if (!left.every((connections) => table.keep(connections))) {
+    table.mistrust(packet, left);
     return { ...end, verdict: 'unknown', reason: takenTuple, alternatives: [end] };
+  }
   return end;
 }
 

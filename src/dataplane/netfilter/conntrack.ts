@@ -9,7 +9,7 @@ import { type Address, sameAddress } from '../../net/address.ts';
 import type { Packet, Transport } from '../../net/packet.ts';
 import type { Balanced } from '../balanced.ts';
 import type { SetChange } from './ipsets.ts';
-import { advanceTcp, openTcp, type TcpTrack } from './tcp-tracking.ts';
+import { advanceTcp, isValidTcp, openTcp, type TcpTrack } from './tcp-tracking.ts';
 
 export type TrackState = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
 export type TrackDirection = 'original' | 'reply';
@@ -240,6 +240,7 @@ export function track(
 ): Tracking {
   if (packet.protocol === 'icmpv6' && icmp6Untracked.has(packet.icmp?.type ?? -1)) return untracked;
   if (isIcmpError(packet)) return trackIcmpError(view, netns, packet, options);
+  if (packet.protocol === 'tcp' && !isValidTcp(packet.flags ?? {})) return notTracked;
   const tuple = tupleOf(packet);
   const found = lookupConnection(view, netns, packet.protocol, tuple, options);
   if (found === undefined) return openConnection(netns, packet, tuple, options);
@@ -279,21 +280,24 @@ function openConnection(
 }
 
 function advance({ connection, direction }: Found, packet: Packet, reopen: () => Tracking): Tracking {
-  let next: Connection = counted(connection, direction, packet);
+  let next: Connection = connection;
+  let isCounted = true;
   if (packet.protocol === 'tcp' && connection.tcp !== undefined) {
     const flags = packet.flags ?? {};
-    const verdict = advanceTcp(connection.tcp, direction, flags);
+    const verdict = advanceTcp(connection.tcp, direction, flags, connection.seenReply);
     if (verdict.kind === 'invalid') return notTracked;
     if (verdict.kind === 'reopen') return reopen();
     // A reset before any answer ends the connection at once (nf_ct_kill_acct); this packet still has it.
     if (flags.rst && !connection.seenReply) next = { ...next, dead: true };
+    isCounted = verdict.passedOver !== true;
     // An ACK after the SYN-ACK, or the answer to a connection that was picked up.
     const before = connection.tcp.state;
     const open = before === 'syn-received' || before === 'established';
-    if (connection.seenReply && open && verdict.track.state === 'established')
+    if (isCounted && connection.seenReply && open && verdict.track.state === 'established')
       next = { ...next, assured: true };
     next = { ...next, tcp: verdict.track };
   }
+  if (isCounted) next = counted(next, direction, packet);
   if (direction === 'reply') {
     const assured = assuredByReply(next);
     return {
@@ -354,6 +358,13 @@ export function attach(view: Connections, netns: string): Connections {
   const back = direction === 'original' ? 'reply' : 'original';
   const tracking: Tracking = { state: 'RELATED', direction: back, connection };
   return { ...table, inFlight: { netns, tracking, attached: true } };
+}
+
+/** The packet's own view after that: it may come in again by lo. */
+export function confirmed(tracking: Tracking): Tracking {
+  const { connection, state } = tracking;
+  if (connection === undefined || state === 'RELATED' || connection.confirmed) return tracking;
+  return { ...tracking, connection: { ...connection, confirmed: true } };
 }
 
 /** A connection that is in the table is one object for every packet: what a packet changed stays changed, even if it is dropped. */

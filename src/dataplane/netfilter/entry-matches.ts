@@ -64,12 +64,14 @@ function conditionMatches(
 
 function statusMatches(flags: readonly string[], connection: Connection): Truth {
   if (flags.includes('SEEN_REPLY') && connection.seenReply) return true;
-  // A connection that was answered has been confirmed; before that its first packet has not, and later ones have.
-  if (flags.includes('CONFIRMED'))
-    return connection.seenReply || { doubt: 'whether the connection is confirmed is not followed' };
-  // Never set before an answer was seen.
-  if (flags.includes('ASSURED') && connection.seenReply)
-    return { doubt: 'whether the connection is assured is not followed' };
+  if (flags.includes('CONFIRMED') && connection.confirmed) return true;
+  const { assured = false } = connection;
+  if (flags.includes('ASSURED') && assured === true) return true;
+  if (flags.includes('ASSURED') && assured === 'unknown')
+    return { doubt: 'whether the connection is assured depends on the time between its packets' };
+  // `conntrack -L` does not show it; a connection of the walk itself is never expected.
+  if (flags.includes('EXPECTED') && connection.source !== undefined)
+    return { doubt: 'whether the connection was expected is not recorded' };
   return false;
 }
 

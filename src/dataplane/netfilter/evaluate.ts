@@ -6,7 +6,15 @@ import { mapKnown } from '../../model/known.ts';
 import type { HookName } from '../../model/netfilter.ts';
 import type { NftTable } from '../../model/nft.ts';
 import { sameAddress } from '../../net/address.ts';
-import { confirm, isIcmpError, type Manip, notTracked, setMapping, translate } from './conntrack.ts';
+import {
+  confirm,
+  confirmed,
+  isIcmpError,
+  type Manip,
+  notTracked,
+  setMapping,
+  translate,
+} from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { type HookProgram, programOf, type Stage, stagesIn } from './hook-program.ts';
 import { merge, outcome } from './outcomes.ts';
@@ -91,7 +99,11 @@ function runStages(passage: Passage, index: number, state: State): readonly Hook
     case 'nat':
       return program.hasNat ? runNat(passage, stage.manip, state, next) : next(state);
     case 'confirm':
-      return next({ ...state, connections: confirm(state.connections, state.tracking) });
+      return next({
+        ...state,
+        connections: confirm(state.connections, state.tracking),
+        tracking: confirmed(state.tracking),
+      });
   }
 }
 
@@ -124,7 +136,9 @@ function runNat(
     if (chain !== undefined) return chain.start(run, asked, (after) => ask(index + 1, after));
     // nf_nat_alloc_null_binding: no rule wanted it, and none will be asked again.
     const connectionDone = setMapping(current, manip, {});
-    return next({ ...asked, tracking: { ...asked.tracking, connection: connectionDone } });
+    const bound = { ...asked, tracking: { ...asked.tracking, connection: connectionDone } };
+    // A reset goes the other way: what is bound here is not what is translated here.
+    return next(translated(bound, manip, hook));
   };
   return ask(0, state);
 }

@@ -17,12 +17,15 @@ export interface TcpTrack {
   readonly state: TcpState;
   /** IP_CT_TCP_FLAG_CLOSE_INIT: somebody closed with a FIN. */
   readonly closing?: true;
+  /** IP_CT_TCP_SIMULTANEOUS_OPEN: both sides sent a SYN. */
+  readonly simultaneous?: true;
   /** The direction of the last packet, if that was a RST (last_index, last_dir). */
   readonly reset?: 'original' | 'reply';
 }
 
 export type TcpVerdict =
-  | { readonly kind: 'go'; readonly track: TcpTrack }
+  /** `passedOver`: it leaves the connection as it is and is not counted (TCP_CONNTRACK_IGNORE, a repeated SYN). */
+  | { readonly kind: 'go'; readonly track: TcpTrack; readonly passedOver?: true }
   /** The packet does not fit: INVALID. */
   | { readonly kind: 'invalid' }
   /** The connection is over and this packet opens another one of the same addresses and ports (-NF_REPEAT). */
@@ -83,6 +86,13 @@ const transitions: Readonly<Record<'original' | 'reply', Readonly<Record<Kind, s
   },
 };
 
+/** tcp_valid_flags: all other combinations are INVALID, whatever the connection (tcp_error). */
+export function isValidTcp({ syn, ack, fin, rst }: TcpFlags): boolean {
+  if (syn) return !fin && !rst;
+  if (rst) return !fin;
+  return ack === true;
+}
+
 /** tcp_new: what the first packet of a connection makes of it. Undefined: it opens none. `loose` is nf_conntrack_tcp_loose. */
 export function openTcp(flags: TcpFlags, loose: boolean): TcpTrack | undefined {
   const kind = kindOf(flags);
@@ -91,20 +101,36 @@ export function openTcp(flags: TcpFlags, loose: boolean): TcpTrack | undefined {
 }
 
 /** nf_conntrack_tcp_packet for a packet of a known connection. */
-export function advanceTcp(track: TcpTrack, direction: 'original' | 'reply', flags: TcpFlags): TcpVerdict {
+export function advanceTcp(
+  track: TcpTrack,
+  direction: 'original' | 'reply',
+  flags: TcpFlags,
+  seenReply: boolean,
+): TcpVerdict {
   const kind = kindOf(flags);
   const word = transitions[direction][kind].split(' ')[columns.indexOf(track.state)] ?? 'IV';
   if (word === 'IV') return { kind: 'invalid' };
   const { reset: before, ...rest } = track;
   const reset = kind === 'rst' ? { reset: direction } : {};
   const next = short[word];
-  if (next === undefined) return { kind: 'go', track: { ...rest, ...reset } };
+  if (next === undefined) {
+    // A SYN that is passed over forgets what the last packets were (last_flags).
+    const { simultaneous: _, ...forgetful } = rest;
+    const isSyn = kind === 'syn' && direction === 'original';
+    return { kind: 'go', track: { ...(isSyn ? forgetful : rest), ...reset }, passedOver: true };
+  }
   if (next === 'syn-sent' && (track.state === 'time-wait' || track.state === 'close'))
     return track.closing || before === direction
       ? { kind: 'reopen' }
-      : { kind: 'go', track: { ...rest, ...reset } };
+      : { kind: 'go', track: { ...rest, ...reset }, passedOver: true };
   const closing = next === 'fin-wait' && track.state !== 'fin-wait' ? { closing: true as const } : {};
-  return { kind: 'go', track: { ...rest, ...closing, ...reset, state: next } };
+  const both = next === 'syn-sent-2' ? { simultaneous: true as const } : {};
+  const isOpen =
+    next === 'syn-received' && track.simultaneous === true && direction === 'reply' && kind === 'ack';
+  const state = isOpen ? 'established' : next;
+  const passedOver =
+    kind === 'syn' && track.state === 'syn-sent' && !seenReply ? { passedOver: true as const } : {};
+  return { kind: 'go', track: { ...rest, ...closing, ...both, ...reset, state }, ...passedOver };
 }
 
 const recordedStates: Readonly<Record<string, TcpState>> = {

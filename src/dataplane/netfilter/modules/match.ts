@@ -22,10 +22,10 @@ type Found = Truth | 'never';
 const negated = (match: Module, found: Found) => (found === 'never' ? false : negateIf(match.negate, found));
 
 export function moduleMatches(match: Module, subject: Subject) {
-  return negated(match, ask(match.test, subject));
+  return negated(match, ask(match, subject));
 }
 
-function ask(test: ModuleTest, subject: Subject): Found {
+function ask({ test, negate }: Module, subject: Subject): Found {
   const { packet, context } = subject;
   switch (test.kind) {
     case 'u32':
@@ -67,17 +67,18 @@ function ask(test: ModuleTest, subject: Subject): Found {
       // frag_mt6, rt_mt6, hbh_mt6 ...: no such header, no match, negated or not.
       return 'never';
     case 'header-list':
-      return headersMatch(test);
+      return headersMatch(test, negate) !== negate;
     case 'policy':
       return { doubt: 'IPsec policies are not recorded (ip xfrm policy)' };
   }
 }
 
 /** ipv6header_mt6: a packet without extension headers has the header of its protocol only. */
-function headersMatch({ headers, soft }: Test<'header-list'>): boolean {
-  const hasProtocol = headers.includes('prot');
-  if (soft) return headers.length === 1 && hasProtocol;
-  return headers.length === 1 && hasProtocol;
+function headersMatch({ headers, soft }: Test<'header-list'>, negate: boolean): boolean {
+  const listed = headers.includes('prot');
+  // Soft asks about the headers of the list alone, and negates header by header.
+  if (soft && negate) return !listed;
+  return (listed && headers.length === 1) !== negate;
 }
 
 /** socket_match: sockets bound to every address count only with --nowildcard, others only without --transparent. */
