@@ -3,7 +3,7 @@ import type { HookName } from '../model/netfilter.ts';
 import { formatSource } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
 import type { Address } from '../net/address.ts';
-import { addSteps, type Cursor, doubt, lose, type Stage } from './cursor.ts';
+import { addSteps, type Cursor, doubt, lose, remark, type Stage, step } from './cursor.ts';
 import { ipvsAnswer } from './ipvs-answer.ts';
 import type { Decisive, HookOutcome, RuleView } from './netfilter/context.ts';
 import { traverseHook } from './netfilter/evaluate.ts';
@@ -82,10 +82,25 @@ function resolve(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly
 const visited = (cursor: Cursor, { path, packet }: HookOutcome): Cursor =>
   path === undefined ? cursor : { ...cursor, rules: [...(cursor.rules ?? []), ...visitsOf(path, packet)] };
 
+/** kube-proxy's endpoint chain notes the client where it translates the destination: `recent --set`. */
+const keepsClients = /-m recent (--set --name KUBE-SEP-|--name KUBE-SEP-\S+ --set)/;
+
+const affinityText = 'the Service has session affinity: a client that was there before keeps its endpoint';
+
+function withAffinity(cursor: Cursor, { steps }: HookOutcome): Cursor {
+  const by = steps.find(({ kind, sources }) => {
+    const source = kind === 'nat' ? sources?.[0] : undefined;
+    return source?.kind === 'file' && keepsClients.test(source.text);
+  });
+  if (by === undefined) return cursor;
+  return remark(cursor, step('nat', 'pass', affinityText, { sources: by.sources ?? [] }));
+}
+
 function taken(cursor: Cursor, outcome: HookOutcome): Cursor {
   const { packet, connections, routeMark } = outcome;
   const share = cursor.share * outcome.share;
-  const next = { ...addSteps(visited(cursor, outcome), outcome.steps), packet, connections, share };
+  const told = withAffinity(addSteps(visited(cursor, outcome), outcome.steps), outcome);
+  const next = { ...told, packet, connections, share };
   return routeMark === undefined ? next : { ...next, routeMark };
 }
 

@@ -10,6 +10,7 @@ import type { Endpoint } from '../model/flow.ts';
 import { type Known, orElse } from '../model/known.ts';
 import { nearestNames } from '../model/nearest.ts';
 import type { Resolver } from '../model/netns.ts';
+import { addressesOf } from '../model/services.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { type Address, formatAddress, parseAddress } from '../net/address.ts';
 
@@ -113,7 +114,7 @@ export function endpointAt(snapshot: Snapshot, address: Address): Endpoint {
   const same = (a: Address) => a.family === address.family && a.value === address.value;
   const pod = runningPods(snapshot).find((p) => !p.hostNetwork && p.addresses.some(same));
   if (pod !== undefined) return { kind: 'pod', namespace: pod.namespace, name: pod.name, address };
-  const service = orElse(snapshot.cluster.services, []).find((s) => s.clusterIps.some(same));
+  const service = orElse(snapshot.cluster.services, []).find((s) => addressesOf(s).some(same));
   if (service !== undefined)
     return { kind: 'service', namespace: service.namespace, name: service.name, address };
   const node = orElse(snapshot.cluster.nodes, []).find((n) => n.internalAddresses.some(same));

@@ -2,7 +2,7 @@
  * The rules that kube-proxy 1.36 writes in iptables mode, from Services and EndpointSlices. Pure: text for
  * `iptables-restore --noflush`, rules spelled as iptables-save prints them. src/lab/restore.ts fits it to a namespace.
  *
- * Left out: session affinity, external addresses and load balancers, externalTrafficPolicy (the lab has none of them).
+ * Left out: loadBalancerSourceRanges, health check node ports.
  */
 
 import type { EndpointSlice, Service, ServicePort } from '../model/cluster.ts';
@@ -152,10 +152,17 @@ interface Port {
   readonly protocol: string;
   readonly clusterIp: Address;
   readonly port: ServicePort;
+  /** internalTrafficPolicy, and externalTrafficPolicy, is Local. */
   readonly local: boolean;
+  readonly externalLocal: boolean;
+  readonly external: readonly {
+    readonly address: Address;
+    readonly what: 'external IP' | 'loadbalancer IP';
+  }[];
+  readonly affinitySeconds?: number;
   /** All that are ready (or, if none is, those still serving while they terminate). */
   readonly endpoints: readonly Endpoint[];
-  /** Of those, the ones on this node; only read where `local`. */
+  /** Of those, the ones on this node; only read where a policy is Local. */
   readonly localEndpoints: readonly Endpoint[];
   readonly masqueradeOutside?: Prefix;
 }
@@ -181,6 +188,9 @@ function servicePorts(objects: KubeProxyObjects, options: KubeProxyOptions, fami
         clusterIp,
         port,
         local: service.internalTrafficPolicy === 'Local',
+        externalLocal: service.externalTrafficPolicy === 'Local',
+        external: externalAddresses(service, family),
+        ...(service.affinitySeconds === undefined ? {} : { affinitySeconds: service.affinitySeconds }),
         endpoints: usable,
         localEndpoints: usable.filter((entry) => entry.node === options.node),
         ...(clusterCidr === undefined ? {} : { masqueradeOutside: clusterCidr }),
@@ -189,6 +199,12 @@ function servicePorts(objects: KubeProxyObjects, options: KubeProxyOptions, fami
   }
   return ports.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 }
+
+const externalAddresses = (service: Service, family: Family): Port['external'] =>
+  [
+    ...(service.externalIps ?? []).map((address) => ({ address, what: 'external IP' as const })),
+    ...(service.loadBalancerIps ?? []).map((address) => ({ address, what: 'loadbalancer IP' as const })),
+  ].filter(({ address }) => address.family === family);
 
 function usableEndpoints(slices: readonly EndpointSlice[], port: ServicePort, family: Family) {
   const found = new Map<string, Endpoint & { ready: boolean; node?: string }>();
@@ -222,63 +238,100 @@ const hostText = (address: Address): string => `${formatAddress(address)}/${addr
 function renderPort(nat: ChainSet, filter: ChainSet, port: Port, family: Family): void {
   const { name, protocol, endpoints } = port;
   const dport = `-m ${protocol} --dport ${port.port.port}`;
-  const toClusterIp = (comment: string) =>
-    `-d ${hostText(port.clusterIp)} -p ${protocol} -m comment --comment "${comment}" ${dport}`;
+  const to = (address: Address, comment: string) =>
+    `-d ${hostText(address)} -p ${protocol} -m comment --comment "${comment}" ${dport}`;
   const reject = `-j REJECT --reject-with ${family === 4 ? 'icmp-port-unreachable' : 'icmp6-port-unreachable'}`;
   const nodePort =
     port.port.nodePort === undefined ? undefined : `-m ${protocol} --dport ${port.port.nodePort}`;
-  if (endpoints.length === 0) {
-    filter.add('KUBE-SERVICES', `${toClusterIp(`${name} has no endpoints`)} ${reject}`);
+  const toNodePort = (comment: string) =>
+    `-p ${protocol} -m comment --comment "${comment}" -m addrtype --dst-type LOCAL ${nodePort}`;
+  const refuseExternal = (why: string, target: string) => {
+    for (const { address } of port.external)
+      filter.add('KUBE-EXTERNAL-SERVICES', `${to(address, `${name} ${why}`)} ${target}`);
     if (nodePort !== undefined)
-      filter.add(
-        'KUBE-EXTERNAL-SERVICES',
-        `-p ${protocol} -m comment --comment "${name} has no endpoints" -m addrtype --dst-type LOCAL ${nodePort} ${reject}`,
-      );
+      filter.add('KUBE-EXTERNAL-SERVICES', `${toNodePort(`${name} ${why}`)} ${target}`);
+  };
+  if (endpoints.length === 0) {
+    filter.add('KUBE-SERVICES', `${to(port.clusterIp, `${name} has no endpoints`)} ${reject}`);
+    refuseExternal('has no endpoints', reject);
     return;
   }
   const clusterChain = serviceChain('SVC', name, protocol);
-  if (port.local && port.localEndpoints.length === 0) {
+  const localChain = serviceChain('SVL', name, protocol);
+  const hasLocal = port.localEndpoints.length > 0;
+  const isExternal = nodePort !== undefined || port.external.length > 0;
+  if (port.local && !hasLocal) {
     // Dropped, not refused: kube-proxy treats a Local Service without local endpoints as a temporary state.
-    filter.add('KUBE-SERVICES', `${toClusterIp(`${name} has no local endpoints`)} -j DROP`);
+    filter.add('KUBE-SERVICES', `${to(port.clusterIp, `${name} has no local endpoints`)} -j DROP`);
   } else {
-    const chain = port.local ? serviceChain('SVL', name, protocol) : clusterChain;
-    nat.add('KUBE-SERVICES', `${toClusterIp(`${name} cluster IP`)} -j ${chain}`);
-    renderServiceChain(nat, chain, port, port.local ? port.localEndpoints : endpoints);
+    const chain = port.local ? localChain : clusterChain;
+    nat.add('KUBE-SERVICES', `${to(port.clusterIp, `${name} cluster IP`)} -j ${chain}`);
   }
-  if (nodePort !== undefined) {
-    const external = serviceChain('EXT', name, protocol);
+  if (!port.local || isExternal) renderServiceChain(nat, clusterChain, port, endpoints);
+  if (hasLocal && (port.local || (isExternal && port.externalLocal)))
+    renderServiceChain(nat, localChain, port, port.localEndpoints);
+  if (!isExternal) return;
+  const external = serviceChain('EXT', name, protocol);
+  for (const { address, what } of port.external)
+    nat.add('KUBE-SERVICES', `${to(address, `${name} ${what}`)} -j ${external}`);
+  if (nodePort !== undefined)
     nat.add('KUBE-NODEPORTS', `-p ${protocol} -m comment --comment "${name}" ${nodePort} -j ${external}`);
-    nat.add(
-      external,
-      `-m comment --comment "masquerade traffic for ${name} external destinations" -j KUBE-MARK-MASQ`,
-    );
-    nat.add(external, `-j ${clusterChain}`);
-    if (port.local) renderServiceChain(nat, clusterChain, port, endpoints);
+  if (port.externalLocal && !hasLocal) refuseExternal('has no local endpoints', '-j DROP');
+  renderExternalChain(nat, external, port, hasLocal);
+}
+
+/** KUBE-EXT-: callers from outside are masqueraded, unless externalTrafficPolicy Local keeps them to this node's endpoints. */
+function renderExternalChain(nat: ChainSet, chain: string, port: Port, hasLocal: boolean): void {
+  const { name, protocol, masqueradeOutside: pods } = port;
+  const all = serviceChain('SVC', name, protocol);
+  const comment = (text: string) => `-m comment --comment "${text} for ${name} external destinations"`;
+  if (!port.externalLocal) {
+    nat.add(chain, `${comment('masquerade traffic')} -j KUBE-MARK-MASQ`);
+    nat.add(chain, `-j ${all}`);
+    return;
   }
+  // Pods and the node itself are inside of the cluster: the external policy is not for them.
+  if (pods !== undefined) nat.add(chain, `-s ${formatPrefix(pods)} ${comment('pod traffic')} -j ${all}`);
+  nat.add(chain, `${comment('masquerade LOCAL traffic')} -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ`);
+  nat.add(chain, `${comment('route LOCAL traffic')} -m addrtype --src-type LOCAL -j ${all}`);
+  if (hasLocal) nat.add(chain, `-j ${serviceChain('SVL', name, protocol)}`);
 }
 
 function renderServiceChain(nat: ChainSet, chain: string, port: Port, endpoints: readonly Endpoint[]): void {
-  const { name, protocol } = port;
+  const { name, protocol, affinitySeconds } = port;
   if (port.masqueradeOutside !== undefined)
     nat.add(
       chain,
       `! -s ${formatPrefix(port.masqueradeOutside)} -d ${hostText(port.clusterIp)} -p ${protocol} -m comment --comment "${name} cluster IP" -m ${protocol} --dport ${port.port.port} -j KUBE-MARK-MASQ`,
     );
+  if (affinitySeconds !== undefined)
+    for (const endpoint of endpoints) {
+      const socket = socketText(endpoint);
+      const target = endpointChain(name, protocol, socket);
+      const recent = `-m recent --rcheck --seconds ${affinitySeconds} --reap --name ${target} --mask ${maskText(endpoint.address)} --rsource`;
+      nat.add(chain, `-m comment --comment "${name} -> ${socket}" ${recent} -j ${target}`);
+    }
   for (const [index, endpoint] of endpoints.entries()) {
     const socket = socketText(endpoint);
     const target = endpointChain(name, protocol, socket);
     const left = endpoints.length - index;
     const chance = left === 1 ? '' : `-m statistic --mode random --probability ${probability(left)} `;
     nat.add(chain, `-m comment --comment "${name} -> ${socket}" ${chance}-j ${target}`);
-    if (!nat.has(target)) {
-      nat.add(target, `-s ${hostText(endpoint.address)} -m comment --comment "${name}" -j KUBE-MARK-MASQ`);
-      nat.add(
-        target,
-        `-p ${protocol} -m comment --comment "${name}" -m ${protocol} -j DNAT --to-destination ${socket}`,
-      );
-    }
+    if (nat.has(target)) continue;
+    const noted =
+      affinitySeconds === undefined
+        ? ''
+        : `-m recent --set --name ${target} --mask ${maskText(endpoint.address)} --rsource `;
+    nat.add(target, `-s ${hostText(endpoint.address)} -m comment --comment "${name}" -j KUBE-MARK-MASQ`);
+    nat.add(
+      target,
+      `-p ${protocol} -m comment --comment "${name}" ${noted}-m ${protocol} -j DNAT --to-destination ${socket}`,
+    );
   }
 }
+
+const maskText = ({ family }: Address): string =>
+  family === 4 ? '255.255.255.255' : 'ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff';
 
 /** 1/n as kube-proxy passes it (10 digits) and iptables-save prints it back: xt_statistic counts in 2^-31. */
 const probability = (n: number): string =>

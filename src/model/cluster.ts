@@ -133,6 +133,14 @@ export interface Service {
   readonly labels?: Labels;
   readonly ports: readonly ServicePort[];
   readonly internalTrafficPolicy: string;
+  /** Absent is `Cluster`. */
+  readonly externalTrafficPolicy?: string;
+  /** spec.externalIPs; absent where there are none. */
+  readonly externalIps?: readonly Address[];
+  /** status.loadBalancer.ingress[].ip of mode VIP: the nodes translate them too. Absent where there are none. */
+  readonly loadBalancerIps?: readonly Address[];
+  /** Seconds that a client keeps its endpoint (sessionAffinity ClientIP); absent without affinity. */
+  readonly affinitySeconds?: number;
 }
 
 export interface ServicePort {

@@ -122,7 +122,12 @@ export type Match =
   /** A module of its own; `text` is the whole section as iptables reads it, its negation included. */
   | (Negatable & { readonly kind: 'module'; readonly text: string; readonly test: ModuleTest })
   /** Matches some packets and not others, by time or rate: limit, hashlimit, recent. `text` is the option text. */
-  | { readonly kind: 'rate'; readonly text: string }
+  | {
+      readonly kind: 'rate';
+      readonly text: string;
+      /** kube-proxy's session affinity: whether the client was sent to this endpoint before. A new client never was. */
+      readonly affinity?: true;
+    }
   /** Always true: comment, nfacct, a bare `-m tcp`. */
   | { readonly kind: 'always'; readonly text: string }
   | { readonly kind: 'unknown'; readonly text: string; readonly why: string };

@@ -9,6 +9,13 @@ export interface Backend {
   readonly node?: string;
 }
 
+/** Every address that the nodes translate for a Service. */
+export const addressesOf = (service: Service): readonly Address[] => [
+  ...service.clusterIps,
+  ...(service.externalIps ?? []),
+  ...(service.loadBalancerIps ?? []),
+];
+
 export function servicePort(service: Service, port: number, protocol: string): ServicePort | undefined {
   return service.ports.find((p) => p.port === port && p.protocol === protocol.toUpperCase());
 }

@@ -126,6 +126,8 @@ export function evaluateMatch(match: Match, subject: Subject): MatchResult {
     case 'module':
       return moduleMatches(match, subject);
     case 'rate':
+      // Hooks remark on what clients that were there before meet.
+      if (match.affinity === true) return false;
       return { doubt: `whether "${match.text}" lets this packet pass depends on other traffic` };
     case 'always':
       return true;

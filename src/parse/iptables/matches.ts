@@ -298,5 +298,8 @@ function readRecent(section: Section): readonly Match[] | undefined {
   const has = (name: string) => options.find((option) => option.name === name);
   const set = has('--set');
   if (set !== undefined) return set.negate ? undefined : [{ kind: 'always', text }];
+  // pkg/proxy/iptables names the list after the endpoint's chain.
+  const isAffinity = has('--rcheck') !== undefined && /^KUBE-SEP-/.test(has('--name')?.values[0] ?? '');
+  if (isAffinity) return [{ kind: 'rate', text, affinity: true }];
   return ['--rcheck', '--update', '--remove'].some(has) ? [{ kind: 'rate', text }] : undefined;
 }

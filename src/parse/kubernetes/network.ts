@@ -97,6 +97,35 @@ export function readService(item: JsonObject): Service {
     ...(Object.keys(meta.labels).length === 0 ? {} : { labels: meta.labels }),
     ports: eachObject(spec.ports, 'spec.ports', readServicePort),
     internalTrafficPolicy: stringOr(spec.internalTrafficPolicy, 'spec.internalTrafficPolicy', 'Cluster'),
+    ...readExternal(item, spec),
+  };
+}
+
+/** What is there for callers from outside, and affinity: most Services have none of it. */
+function readExternal(item: JsonObject, spec: JsonObject): Partial<Service> {
+  const policy = stringOr(spec.externalTrafficPolicy, 'spec.externalTrafficPolicy', 'Cluster');
+  const externalIps = each(spec.externalIPs, 'spec.externalIPs', string).map((text, i) =>
+    address(text, `spec.externalIPs[${i}]`),
+  );
+  const status = objectOrEmpty(item.status, 'status');
+  const balancer = objectOrEmpty(status.loadBalancer, 'status.loadBalancer');
+  const ingress = eachObject(balancer.ingress, 'status.loadBalancer.ingress', (one, field) => {
+    const ip = stringOr(one.ip, `${field}.ip`, '');
+    // Mode Proxy: the balancer sends to the nodes, which are not to translate its address.
+    return ip === '' || one.ipMode === 'Proxy' ? [] : [address(ip, `${field}.ip`)];
+  }).flat();
+  const affinity = objectOrEmpty(spec.sessionAffinityConfig, 'spec.sessionAffinityConfig');
+  const clientIp = objectOrEmpty(affinity.clientIP, 'spec.sessionAffinityConfig.clientIP');
+  const seconds = intOr(
+    clientIp.timeoutSeconds,
+    'spec.sessionAffinityConfig.clientIP.timeoutSeconds',
+    10_800,
+  );
+  return {
+    ...(policy === 'Cluster' ? {} : { externalTrafficPolicy: policy }),
+    ...(externalIps.length === 0 ? {} : { externalIps }),
+    ...(ingress.length === 0 ? {} : { loadBalancerIps: ingress }),
+    ...(spec.sessionAffinity === 'ClientIP' ? { affinitySeconds: seconds } : {}),
   };
 }
 
