@@ -99,7 +99,13 @@ export type NftExpr =
   | { readonly kind: 'ct'; readonly key: string; readonly direction?: 'original' | 'reply' }
   | { readonly kind: 'fib'; readonly result: string; readonly flags: readonly string[] }
   /** numgen and the hashes: each of `offset` .. `offset + modulus - 1` is equally likely. */
-  | { readonly kind: 'spread'; readonly modulus: number; readonly offset: number }
+  | {
+      readonly kind: 'spread';
+      readonly modulus: number;
+      readonly offset: number;
+      /** Of a jhash with a seed: what is hashed. */
+      readonly jhash?: { readonly key: NftExpr; readonly seed: number };
+    }
   | { readonly kind: 'map'; readonly key: NftExpr; readonly data: NftSetUse }
   | { readonly kind: 'binary'; readonly op: NftBinaryOp; readonly left: NftExpr; readonly right: NftExpr }
   | { readonly kind: 'unknown'; readonly text: string };
@@ -119,6 +125,13 @@ export type NftStatement =
   /** `type` is `icmp`, `icmpv6`, `icmpx` or `tcp reset`. */
   | { readonly kind: 'reject'; readonly type: string; readonly code: string }
   | { readonly kind: 'set-mark' | 'set-ct-mark'; readonly value: NftExpr }
+  /** Of the IP header; `protocol` is `ip` or `ip6`. */
+  | {
+      readonly kind: 'set-header';
+      readonly protocol: string;
+      readonly field: 'ttl' | 'hoplimit' | 'dscp' | 'ecn';
+      readonly value: NftExpr;
+    }
   | {
       readonly kind: 'nat';
       readonly how: 'dnat' | 'snat' | 'masquerade' | 'redirect';

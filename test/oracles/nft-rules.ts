@@ -72,6 +72,24 @@ function addressMatch(random: Random): string {
   ])}`;
 }
 
+/** Bits of the headers, and hashes that the kernel's are compared with. */
+const bitMatch = (random: Random): string =>
+  random.pick([
+    `ip ${random.pick(['saddr', 'daddr'])} & 255.255.0.255 ${random.pick(['==', '!='])} ${random.pick(['10.1.0.2', '10.2.0.2'])}`,
+    `@nh,${random.pick(['96', '128'])},32 ${not(random)}${random.pick(['0x0a010002', '0x0a020002'])}`,
+    `@nh,${random.pick(['96,16 0x0a01', '128,24 0x0a0200', '64,8 > 60', '72,8 { 6, 17 }', '48,2 1', '0,4 4'])}`,
+    `meta l4proto { tcp, udp } @th,${random.pick(['16,16 { 80, 443 }', '16,16 53-90', '0,16 & 0x3 == 1', '8,8 < 200'])}`,
+    'tcp flags syn @th,110,1 1',
+    `ip ${random.pick(['ttl 63', 'ttl > 62', 'ttl != 64', 'length < 40', 'dscp cs0', 'dscp != { cs1, ef }', 'ecn not-ect', 'version 4', 'frag-off & 0x1fff == 0'])}`,
+    `icmp code ${not(random)}0`,
+    `udp length ${random.pick(['16', '> 15', '8'])}`,
+    `jhash ip saddr mod ${1 + random.int(4)} seed 0x${random.int(65_536).toString(16)} ${random.int(3)}`,
+    `jhash ip saddr . tcp dport mod 3 seed ${1 + random.int(1000)} offset ${random.int(4)} ${not(random)}${1 + random.int(5)}`,
+    `jhash tcp sport mod 2 seed ${1 + random.int(1000)} 1`,
+    `jhash ip saddr . ip daddr . tcp sport . tcp dport mod 3 seed 0xdeadbeef { 0, 2 }`,
+    `meta l4proto { tcp, udp } jhash ip daddr . meta l4proto . th dport mod 2 seed ${1 + random.int(1000)} 0`,
+  ]);
+
 function transportMatch(random: Random): string {
   const protocol = random.pick(['tcp', 'udp', 'tcp', 'th']);
   const guard = protocol === 'th' ? 'meta l4proto { tcp, udp } ' : '';
@@ -99,6 +117,8 @@ const ctMatch = (random: Random): string =>
     `mark ${not(random)}${random.pick(['0x4', '0x0', '0x1-0x8'])}`,
     `mark & ${random.pick(['0xf == 0x4', '0x1 != 0x0'])}`,
     `direction ${random.pick(['original', 'reply'])}`,
+    `l3proto ${not(random)}ipv4`,
+    `${random.pick(['original', 'reply'])} protocol ${not(random)}${random.pick(['tcp', 'udp', '{ tcp, icmp }'])}`,
     `original ip ${random.pick(['saddr', 'daddr'])} ${not(random)}${host(random)}`,
     `reply ip saddr ${host(random)}`,
   ])}`;
@@ -123,7 +143,10 @@ function matches(random: Random, place: Place): string[] {
   const parts: string[] = [];
   while (parts.length < 3 && random.chance(0.55))
     parts.push(
-      random.pick([addressMatch, transportMatch, transportMatch, ctMatch, metaMatch])(random, place),
+      random.pick([addressMatch, bitMatch, transportMatch, transportMatch, ctMatch, metaMatch])(
+        random,
+        place,
+      ),
     );
   // A verdict map ends what can follow it.
   const vmap = parts.findIndex((part) => part.includes(' vmap '));
@@ -142,6 +165,13 @@ const setMark = (random: Random): string =>
     'ct mark set ct mark | 0x1',
     'meta mark set ip saddr map @m_mark',
     'meta mark set tcp dport map { 80 : 0x2, 443 : 0x40 }',
+    'meta mark set meta mark << 1',
+    'meta mark set meta mark >> 1',
+    'meta mark set jhash ip saddr mod 8 seed 0x7',
+    'meta mark set ct mark << 2',
+    'ip dscp set cs1',
+    'ip ttl set 77',
+    'ip ecn set ce',
   ]);
 
 function call(random: Random, later: readonly string[]): string {
@@ -160,6 +190,9 @@ function vmap(random: Random, { later }: Place): string {
     `ct state vmap { established : accept, related : accept, new : ${chain} }`,
     `meta l4proto vmap { tcp : ${chain}, udp : return, icmp : accept }`,
     `iifname vmap { "tin" : ${chain}, "lo" : accept }`,
+    `jhash ip saddr . tcp dport mod 3 seed 0x2a vmap { 0 : ${chain}, 1 : accept }`,
+    `ip saddr . tcp dport vmap { 10.1.0.0/24 . 80-443 : ${chain}, 10.2.0.0/16 . 1-79 : accept }`,
+    `meta mark & 0x3 vmap { 0 : continue, 1 : ${chain}, 2-3 : return }`,
   ]);
 }
 

@@ -97,9 +97,14 @@ function readField(name: string, value: JsonObject, json: unknown, depth: number
     case 'jhash':
     case 'symhash': {
       const modulus = asNumber(value.mod);
-      return modulus === undefined || modulus < 1
-        ? unknown(json)
-        : { kind: 'spread', modulus, offset: asNumber(value.offset) ?? 0 };
+      if (modulus === undefined || modulus < 1) return unknown(json);
+      const seed = name === 'jhash' ? asNumber(value.seed) : undefined;
+      return {
+        kind: 'spread',
+        modulus,
+        offset: asNumber(value.offset) ?? 0,
+        ...(seed === undefined ? {} : { jhash: { key: readExpression(value.expr, depth + 1), seed } }),
+      };
     }
     default:
       return unknown(json);

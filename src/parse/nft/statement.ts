@@ -100,7 +100,9 @@ function readReject(value: unknown, family: string): NftStatement {
   return { kind: 'reject', type, code: asString(value.expr) ?? 'port-unreachable' };
 }
 
-/** Of what a rule can write, marks and addresses decide where packets go; DSCP, MSS, priority and tracing do not. */
+const headerFields = ['ttl', 'hoplimit', 'dscp', 'ecn'] as const;
+
+/** Of what a rule can write, marks, addresses and the fields of the IP header decide where packets go; MSS, priority and tracing do not. */
 function readMangle(value: JsonObject, json: unknown): NftStatement | undefined {
   const key = readExpression(value.key);
   if (key.kind === 'meta') {
@@ -115,8 +117,12 @@ function readMangle(value: JsonObject, json: unknown): NftStatement | undefined 
       : ['label', 'helper', 'event', 'secmark'].includes(key.key)
         ? undefined
         : unknownStatement(json, `it sets the connection's ${key.key}`);
-  if (key.kind === 'payload' && ['dscp', 'ecn', 'ttl', 'hoplimit', 'flowlabel'].includes(key.field))
-    return undefined;
+  if (key.kind === 'payload' && (key.protocol === 'ip' || key.protocol === 'ip6')) {
+    const field = headerFields.find((name) => name === key.field);
+    if (field !== undefined)
+      return { kind: 'set-header', protocol: key.protocol, field, value: readExpression(value.value) };
+  }
+  if (key.kind === 'payload' && ['flowlabel', 'checksum'].includes(key.field)) return undefined;
   if (isObject(value.key) && 'tcp option' in value.key) return undefined;
   return unknownStatement(json, 'it rewrites the packet');
 }

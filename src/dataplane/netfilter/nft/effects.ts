@@ -7,6 +7,7 @@ import { merge } from '../outcomes.ts';
 import type { State } from '../state.ts';
 import { markStep } from '../steps.ts';
 import { evaluate } from './evaluate.ts';
+import { payloadField } from './fields.ts';
 import {
   advance,
   byChance,
@@ -62,6 +63,36 @@ function withCtMark({ base }: Walk, { position, rule }: Here, mark: number): Sta
   if (connection === undefined || mark === connection.mark) return state;
   const steps = [...state.steps, markStep({ base, frame }, rule, 'connection mark', connection.mark, mark)];
   return { ...state, tracking: { ...state.tracking, connection: { ...connection, mark } }, steps };
+}
+
+/** nft_payload_set_eval on the IP header: a packet of the other family ends the rule. */
+export function setHeader(
+  walk: Walk,
+  here: Here,
+  { protocol, field, value }: Extract<NftStatement, { kind: 'set-header' }>,
+): Effect {
+  const { position } = here;
+  const { packet } = position.state;
+  const before = payloadField(protocol, field, packet);
+  const values = evaluate(
+    value,
+    scopeOf(walk, position.state),
+    before?.kind === 'number' ? before.type : 'number',
+  );
+  if (before === undefined || values.kind === 'absent') return { go: nextRule(position) };
+  const [only, more] = values.options;
+  const written = only?.parts[0];
+  if (more !== undefined || written?.kind !== 'number' || written.unclear !== undefined)
+    return cannotApply(walk, here, `the ${field} that it sets is not known`);
+  const number = Number(written.value);
+  const tos = packet.tos ?? 0;
+  const changed =
+    field === 'dscp'
+      ? { tos: (tos & 3) | ((number & 63) << 2) }
+      : field === 'ecn'
+        ? { tos: (tos & ~3) | (number & 3) }
+        : { ttl: number & 255 };
+  return { go: advance(position, { ...position.state, packet: { ...packet, ...changed } }) };
 }
 
 /** Fixes the connection's mapping and ends the chain; the nat stage then translates the packet. */

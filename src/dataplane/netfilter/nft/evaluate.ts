@@ -2,6 +2,7 @@
 import type { NftExpr, NftOp, NftSet, NftSetUse, NftStatement, NftTable } from '../../../model/nft.ts';
 import { type MatchResult, negateIf, type Truth } from '../truth.ts';
 import { ctField, fibField, metaField, payloadField, rawField, type Subject } from './fields.ts';
+import { registerBytes, scaledHash } from './jhash.ts';
 import { type Lookup, lookup, matchesPattern, patternOf, textOf, typeOf } from './patterns.ts';
 import {
   absent,
@@ -40,7 +41,7 @@ export function evaluate(expression: NftExpr, scope: Scope, hint: NftType = 'num
     case 'fib':
       return field(fibField(expression, scope));
     case 'spread':
-      return spread(expression.modulus, expression.offset);
+      return spread(expression, scope);
     case 'concat':
       return concatenate(expression.parts, scope);
     case 'binary':
@@ -54,7 +55,15 @@ export function evaluate(expression: NftExpr, scope: Scope, hint: NftType = 'num
   }
 }
 
-function spread(modulus: number, offset: number): Evaluated {
+/** Without a seed the kernel chose one by itself (nft_jhash_init): any end is as likely as another. */
+function spread({ modulus, offset, jhash }: Extract<NftExpr, { kind: 'spread' }>, scope: Scope): Evaluated {
+  if (jhash !== undefined) {
+    const key = evaluate(jhash.key, scope);
+    if (key.kind === 'absent') return absent;
+    const [only, more] = key.options;
+    const bytes = only === undefined || more !== undefined ? undefined : registerBytes(only.parts);
+    if (bytes !== undefined) return single(number('number', offset + scaledHash(bytes, jhash.seed, modulus)));
+  }
   if (modulus > maxOptions) return single(doubt(`one of ${modulus} ways is taken`));
   const options = Array.from({ length: modulus }, (_, i) => ({
     share: 1 / modulus,

@@ -6,6 +6,7 @@ import { lookupRoute } from '../../routing-lookup.ts';
 import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../../routing-tables.ts';
 import type { Tracking } from '../conntrack.ts';
 import type { HookContext } from '../context.ts';
+import { headerBits } from './header-bits.ts';
 import {
   addressType,
   addressTypes,
@@ -69,6 +70,12 @@ function ipField(field: string, packet: Packet): Field {
       return number('number', packet.ttl);
     case 'version':
       return number('number', 4);
+    case 'dscp':
+      return number('dscp', (packet.tos ?? 0) >> 2);
+    case 'ecn':
+      return number('ecn', (packet.tos ?? 0) & 3);
+    case 'hdrlength':
+      return number('number', 5);
     case 'frag-off':
       // Conntrack puts fragments together before any rule sees them (nf_defrag, priority -400).
       return number('number', packet.df ? 0x4000 : 0);
@@ -85,6 +92,10 @@ function ip6Field(field: string, packet: Packet): Field {
       return addressOf(packet.dst);
     case 'nexthdr':
       return number('proto', protocolNumber[packet.protocol]);
+    case 'dscp':
+      return number('dscp', (packet.tos ?? 0) >> 2);
+    case 'ecn':
+      return number('ecn', (packet.tos ?? 0) & 3);
     case 'hoplimit':
       return number('number', packet.ttl);
     case 'length':
@@ -142,7 +153,7 @@ export function rawField(expression: Extract<NftExpr, { kind: 'raw-payload' }>, 
     if (place === 'nh 128 32') return addressOf(packet.dst);
     if (place === 'nh 72 8') return number('proto', protocolNumber[packet.protocol]);
   }
-  return doubt(`the bits @${base},${offsetBits},${lengthBits} are not known`);
+  return headerBits(base, offsetBits, lengthBits, packet);
 }
 
 export function metaField(key: string, { packet, context }: Subject): Field {

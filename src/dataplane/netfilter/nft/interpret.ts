@@ -10,7 +10,7 @@ import { visitedPolicy } from '../path.ts';
 import type { Next, Run, State } from '../state.ts';
 import { decisivePolicy, policyDropStep } from '../steps.ts';
 import { nextNftRules } from './dispatch.ts';
-import { applyNat, setMark } from './effects.ts';
+import { applyNat, setHeader, setMark } from './effects.ts';
 import { evaluateMatch } from './evaluate.ts';
 import {
   advance,
@@ -139,10 +139,15 @@ function runStatement(walk: Walk, here: Here, statement: NftStatement): Effect {
     case 'vmap':
       return applyVmap(walk, here, statement);
     case 'reject':
+      // nft asks for the family before such a reject, and does not print that it does.
+      if (statement.type === (state.packet.src.family === 4 ? 'icmpv6' : 'icmp'))
+        return { go: nextRule(position) };
       return refuse(walk, here, 'reject', [], rejectName(statement, state.packet.src.family));
     case 'set-mark':
     case 'set-ct-mark':
       return setMark(walk, here, statement);
+    case 'set-header':
+      return setHeader(walk, here, statement);
     case 'nat':
       return applyNat(walk, here, statement);
     case 'notrack': {

@@ -20,7 +20,9 @@ export type NftType =
   | 'ct-state'
   | 'ct-status'
   | 'ct-direction'
-  | 'address-type';
+  | 'address-type'
+  | 'dscp'
+  | 'ecn';
 
 /** A number of a type, or a device name. `unclear` holds the bits whose value is not known. */
 export type Scalar =
@@ -96,6 +98,17 @@ const protocols: Readonly<Record<string, number>> = {
   udplite: 136,
 };
 
+/** Class selectors, assured forwarding and the rest (RFC 2474, 2597, 3246, 8622). */
+const dscpNames: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(Array.from({ length: 8 }, (_, i) => [`cs${i}`, i * 8])),
+  ...Object.fromEntries(
+    [1, 2, 3, 4].flatMap((of) => [1, 2, 3].map((drop) => [`af${of}${drop}`, of * 8 + drop * 2])),
+  ),
+  lephb: 1,
+  va: 0x2c,
+  ef: 0x2e,
+};
+
 /** The words of each type, as nft prints them. */
 const words: Partial<Readonly<Record<NftType, Readonly<Record<string, number>>>>> = {
   proto: protocols,
@@ -154,6 +167,8 @@ const words: Partial<Readonly<Record<NftType, Readonly<Record<string, number>>>>
   'ct-state': ctStateBits,
   'ct-status': ctStatusBits,
   'ct-direction': { original: 0, reply: 1 },
+  dscp: dscpNames,
+  ecn: { 'not-ect': 0, ect1: 1, ect0: 2, ce: 3 },
   'address-type': addressTypes,
 };
 
