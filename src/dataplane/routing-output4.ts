@@ -9,8 +9,8 @@ const invalid: RouteResult = { state: 'refused', type: 'invalid' };
 const nowhere: RouteResult = { state: 'none', skipped: [] };
 
 export const isLimitedBroadcast = (a: Address): boolean => a.family === 4 && a.value === 0xffffffffn;
-/** 0.0.0.0/8. */
-export const isZeroNet = (a: Address): boolean => a.family === 4 && a.value >> 24n === 0n;
+/** ipv4_is_zeronet(): only 0.0.0.0 itself since Linux 5.3, which made an address of every other in 0.0.0.0/8. */
+export const isZeroNet = (a: Address): boolean => a.family === 4 && a.value === 0n;
 
 /** Answers that need no table. Undefined: the tables are asked. */
 export function beforeTables(netns: Netns, query: RouteQuery): RouteResult | undefined {

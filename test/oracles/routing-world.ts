@@ -7,6 +7,18 @@ import { inNetns, type Random, readNetns, run } from './netfilter-support.ts';
 export const devices = ['d0', 'd1', 'd2', 'd3', 'd4'] as const;
 const nets = [0, 1, 2, 3, 4, 50, 51, 77];
 
+export const routingFiles = [
+  'ip-link.json',
+  'ip-addr.json',
+  'ip-route.json',
+  'ip-route6.json',
+  'ip-nexthop.json',
+  'ip-rule.json',
+  'ip-rule6.json',
+  'ip-neigh.json',
+  'sysctl.txt',
+];
+
 /** Octets from a small alphabet, so that prefixes overlap and lookups hit. */
 export function someAddress(random: Random, family: Family): string {
   const n = () => random.pick([0, 1, 2, 3, 9]);
@@ -42,24 +54,34 @@ export async function randomWorld(name: string, random: Random): Promise<Netns> 
   const withObjects = random.chance(0.5);
   for (const family of [4, 6] as const) await batch(name, stateLines(random, family, withObjects), family);
   if (random.chance(0.3)) await batch(name, [`link set ${random.pick(devices)} down`]);
-  return readNetns(name, [
-    'ip-link.json',
-    'ip-addr.json',
-    'ip-route.json',
-    'ip-route6.json',
-    'ip-nexthop.json',
-    'ip-rule.json',
-    'ip-rule6.json',
-    'ip-neigh.json',
-    'sysctl.txt',
-  ]);
+  return readNetns(name, routingFiles);
 }
 
 /** Some lines are refused (a duplicate, a gateway on a device that is down): what was taken is read back. */
-async function batch(name: string, lines: readonly string[], family?: Family): Promise<string> {
-  const argv = ['ip', '-n', name, ...(family === undefined ? [] : [`-${family}`]), '-force', '-batch', '-'];
-  const result = await exec(argv, { input: `${lines.join('\n')}\n` });
-  return result.stderr;
+export async function batch(name: string, lines: readonly string[], family?: Family): Promise<string> {
+  let said = '';
+  for (const part of byFamily(lines)) {
+    // A group of next hop objects has no family.
+    const flag = family === undefined || isGroup(part[0] ?? '') ? [] : [`-${family}`];
+    const result = await exec(['ip', '-n', name, ...flag, '-force', '-batch', '-'], {
+      input: `${part.join('\n')}\n`,
+    });
+    said += result.stderr;
+  }
+  return said;
+}
+
+const isGroup = (line: string): boolean => / group \d/.test(line) && line.startsWith('nexthop');
+
+/** Runs of lines that are groups, or are not. */
+function byFamily(lines: readonly string[]): readonly (readonly string[])[] {
+  const parts: string[][] = [];
+  for (const line of lines) {
+    const last = parts.at(-1);
+    if (last !== undefined && isGroup(last[0] ?? '') === isGroup(line)) last.push(line);
+    else parts.push([line]);
+  }
+  return parts;
 }
 
 /** Veth pairs with both ends inside: this kernel may lack dummy devices. */
