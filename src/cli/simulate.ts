@@ -16,6 +16,10 @@ export function register(program: Command): void {
     .requiredOption('--state <dir>', "the namespace's files, as nodes/NODE of a snapshot has them")
     .requiredOption('--packets <file>', 'one JSON object a line; - reads stdin')
     .option('--assume-empty', 'lists that were not recorded (rules, sets, tables) are empty, not unknown')
+    .option(
+      '--explain',
+      'also every rule that a packet matched, and for a drop the nearest that would have accepted',
+    )
     .addHelpText('after', help)
     .action(run);
 }
@@ -32,6 +36,7 @@ interface Flags {
   readonly state: string;
   readonly packets: string;
   readonly assumeEmpty?: boolean;
+  readonly explain?: boolean;
 }
 
 async function run(flags: Flags): Promise<void> {
@@ -40,7 +45,7 @@ async function run(flags: Flags): Promise<void> {
   const { simulatedJson } = await import('../report/simulate.ts');
   const netns = await readState(flags.state, flags.assumeEmpty === true);
   const lines = await openLines(flags.packets);
-  const send = simulation(netns);
+  const send = simulation(netns, flags.explain === true ? { explain: true } : {});
   let lineNumber = 0;
   let bad = 0;
   for await (const line of lines) {

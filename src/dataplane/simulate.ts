@@ -26,12 +26,18 @@ export interface Arriving {
   readonly packet: Packet;
 }
 
+/** `explain` keeps the rules that match, and for a drop the nearest that would have accepted. */
+type Asked = Arriving & { readonly explain?: true };
+
 /** A namespace that takes one packet after the other; each changes the connections that the next ones find. */
-export function simulation(netns: Netns): (arriving: Arriving) => Simulated {
+export function simulation(
+  netns: Netns,
+  options: { readonly explain?: true } = {},
+): (arriving: Arriving) => Simulated {
   const world = new World(aloneIn(netns));
   // Not recorded: packets that belong to connections from before look like new ones.
   const table = connectionTable(netns.id, orElse(netns.conntrack, []));
-  return (arriving) => simulate(world, netns, table, arriving);
+  return (arriving) => simulate(world, netns, table, { ...arriving, ...options });
 }
 
 /** No device of this name. The caller says so: it is the question that is wrong, not the state. */
@@ -87,7 +93,7 @@ const runOut = ({ world, netns }: Room, first: Stage) =>
       (stage.at === 'transmit' && world.device(netns, stage.device)?.kind !== 'loopback'),
   );
 
-function simulate(world: World, netns: Netns, table: ConnectionTable, arriving: Arriving): Simulated {
+function simulate(world: World, netns: Netns, table: ConnectionTable, arriving: Asked): Simulated {
   const { iif, packet } = arriving;
   const room: Room = { world, netns, table };
   const last = runOut(room, entry(world, netns, table, arriving));
@@ -191,7 +197,7 @@ function byChance(packet: Packet, ends: readonly Way[]): Simulated {
   };
 }
 
-function entry(world: World, netns: Netns, table: ConnectionTable, { iif, packet }: Arriving): Stage {
+function entry(world: World, netns: Netns, table: ConnectionTable, { iif, packet, explain }: Asked): Stage {
   const fresh: Cursor = {
     netns,
     packet,
@@ -202,6 +208,7 @@ function entry(world: World, netns: Netns, table: ConnectionTable, { iif, packet
     doubts: [],
     remarks: [],
     tunnels: [],
+    ...(explain === undefined ? {} : { explain }),
   };
   const cursor = noteGaps(fresh, table);
   if (iif === undefined) return { at: 'send', cursor };
@@ -275,7 +282,7 @@ function lostInside(): never {
 function settled(cursor: Cursor, end: Pick<Simulated, 'verdict' | 'oif' | 'reason'>): Way {
   const { packet, steps, doubts, share, connections } = cursor;
   const accepting = steps.findLast((step) => step.kind === 'filter' && step.action === 'pass');
-  const done: Simulated = { ...end, ...ruleOf(accepting), packet, steps };
+  const done: Simulated = { ...end, ...ruleOf(accepting), packet, steps, ...rulesOf(cursor) };
   const left = { share, left: [connections] };
   const [first] = doubts;
   if (first === undefined) return { ...done, ...left };
@@ -293,13 +300,18 @@ function ended(cursor: Cursor, end: Extract<Stage, { at: 'end' }>['end'], answer
   const { packet, share, connections } = cursor;
   const steps = cursor.hops.flatMap((hop) => hop.steps);
   if (end.kind === 'delivered') return settled(cursor, { verdict: 'deliver', reason: 'delivered' });
-  const told = { packet, reason: end.step.text, ...ruleOf(end.step), steps, share };
+  const told = { packet, reason: end.step.text, ...ruleOf(end.step), steps, ...rulesOf(cursor), share };
   if (end.kind === 'unknown') return { ...told, verdict: 'unknown', left: [connections] };
   // A loss that is certain stays certain, whatever was doubtful before it.
   const answered = answering(cursor, end.step);
   if (answered === undefined) return { ...told, verdict: 'drop', left: [connections] };
   const { left, ...answer } = answered;
   return { ...told, verdict: 'reject', ...answer, left: [connections, ...left] };
+}
+
+function rulesOf({ explain, hops, rules }: Cursor): Pick<Simulated, 'rules'> {
+  if (explain === undefined) return {};
+  return { rules: [...hops.flatMap((hop) => hop.rules ?? []), ...(rules ?? [])] };
 }
 
 function ruleOf(step: Step | undefined): { rule?: string } {

@@ -1,6 +1,6 @@
 /** What one network namespace does with one packet. */
 import type { Packet } from '../net/packet.ts';
-import type { Step } from './verdict.ts';
+import type { RuleVisit, Step } from './verdict.ts';
 
 export interface Simulated {
   readonly verdict: 'forward' | 'deliver' | 'drop' | 'reject' | 'unknown';
@@ -23,6 +23,8 @@ export interface Simulated {
   /** Of an alternative: how often, 0..1. */
   readonly share?: number;
   readonly steps: readonly Step[];
+  /** The rules that it matched, in order, where that was asked for. */
+  readonly rules?: readonly RuleVisit[];
 }
 
 export type KernelAnswer =

@@ -1,5 +1,7 @@
 /** A simulated packet's fate as one JSON object. */
 import type { Simulated } from '../model/simulated.ts';
+import { formatSource } from '../model/source.ts';
+import type { KernelWords, NearRule, RuleVisit } from '../model/verdict.ts';
 import { formatAddress } from '../net/address.ts';
 
 export interface SimulatedJson {
@@ -13,12 +15,39 @@ export interface SimulatedJson {
   readonly ttl: number;
   readonly reason: string;
   readonly rule: string | null;
+  /** With --explain: every rule that matched, in order. */
+  readonly path?: readonly VisitJson[];
+  /** With --explain, of a loss: what the kernel itself shows. */
+  readonly kernel?: KernelWords;
+  /** With --explain, of a drop: the rules that would have let it go on, best first. */
+  readonly nearest?: readonly NearJson[];
   /** What the sender is told: `{"icmpType":3,"icmpCode":4,"mtu":1400}`, `tcp-reset`, or `error` where a local call fails. */
   readonly answer?: 'tcp-reset' | 'error' | { icmpType: number; icmpCode: number; mtu?: number };
   /** What becomes of the answer's own packet in the namespace. */
   readonly answerVerdict?: SimulatedJson;
   readonly share?: number;
   readonly alternatives?: readonly SimulatedJson[];
+}
+
+type VisitJson = Omit<RuleVisit, 'source'> & { readonly rule: string };
+type NearJson = Omit<NearRule, 'source' | 'through'> & { readonly rule: string; readonly through?: string };
+
+function explained({ rules, steps }: Simulated): Pick<SimulatedJson, 'path' | 'kernel' | 'nearest'> {
+  if (rules === undefined) return {};
+  const { kernel, nearest } = steps.findLast(({ action }) => action === 'lost') ?? {};
+  return {
+    path: rules.map(({ source, ...visit }) => ({ ...visit, rule: formatSource(source) })),
+    ...(kernel === undefined ? {} : { kernel }),
+    ...(nearest === undefined
+      ? {}
+      : {
+          nearest: nearest.map(({ source, through, ...near }) => ({
+            ...near,
+            rule: formatSource(source),
+            ...(through === undefined ? {} : { through: formatSource(through) }),
+          })),
+        }),
+  };
 }
 
 export function simulatedJson(end: Simulated): SimulatedJson {
@@ -34,6 +63,7 @@ export function simulatedJson(end: Simulated): SimulatedJson {
     ttl: packet.ttl,
     reason: end.reason,
     rule: end.rule ?? null,
+    ...explained(end),
     ...(answer === undefined ? {} : { answer: answerJson(answer) }),
     ...(answerEnd === undefined ? {} : { answerVerdict: simulatedJson(answerEnd) }),
     ...(share === undefined ? {} : { share }),

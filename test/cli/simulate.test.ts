@@ -238,4 +238,35 @@ describe('podpath simulate', () => {
     expect(told.verdicts).toMatchObject([{ verdict: 'forward', oif: 'eth1' }]);
     writeFileSync(join(dir, 'nft.json'), state['nft.json'] ?? '');
   });
+
+  it('--explain: the rules that matched, what the kernel shows, and the nearest that would have accepted', async () => {
+    const { verdicts } = await simulate(
+      [
+        { ...udp, dport: 54 },
+        { ...tcp, dst: '10.96.0.1', dport: 80 },
+      ],
+      ['--explain'],
+    );
+    const [dropped, translated] = verdicts;
+    expect(dropped).toMatchObject({
+      verdict: 'drop',
+      path: expect.arrayContaining([
+        expect.objectContaining({ hook: 'forward', table: 'filter', chains: ['FORWARD'], verdict: 'drop' }),
+      ]),
+      kernel: { dropReason: 'NETFILTER_DROP', symptom: 'silent' },
+    });
+    expect(translated).toMatchObject({
+      path: expect.arrayContaining([
+        expect.objectContaining({
+          hook: 'prerouting',
+          table: 'nat',
+          verdict: 'accept',
+          effect: 'dst 10.96.0.1 port 80 -> 10.2.0.5 port 8080',
+        }),
+      ]),
+    });
+    expect(translated).not.toHaveProperty('kernel');
+    const plain = await simulate([tcp]);
+    expect(plain.verdicts[0]).not.toHaveProperty('path');
+  });
 });

@@ -74,4 +74,31 @@ describe.skipIf(missing)('podpath trace', () => {
     expect(code).toBe(3);
     expect(stderr).toContain('the capture file cannot be written');
   });
+
+  it('a policy drop: the chains, the counter, the kernel, and the policy that comes nearest', async () => {
+    const flow = ['ops/toolbox-6q699', 'payments/ledger-flgc8:9000'];
+    const { stdout, code } = await trace('policy-denied-ingress', flow);
+    expect(code).toBe(1);
+    expect(stdout).toContain('chains   FORWARD > KUBE-ROUTER-FORWARD > KUBE-POD-FW-NK42474LPCG75AWW');
+    expect(stdout).toContain('counter  4 packets when the dump was taken');
+    expect(stdout).toContain('kernel   NETFILTER_DROP; the sender gets ICMP 3/3');
+    expect(stdout).toMatch(/nearest {2}NetworkPolicy payments\/ledger-from-shop .* source in set/);
+    const json = JSON.parse((await trace('policy-denied-ingress', [...flow, '-o', 'json'])).stdout);
+    const [branch] = json.branches;
+    expect(branch.broken.step.nearest[0]).toMatchObject({
+      how: 'mark',
+      needs: [expect.stringMatching(/^source in set KUBE-SRC-\w+; it does not hold 10\.244\.1\.3$/)],
+      about: 'NetworkPolicy payments/ledger-from-shop',
+    });
+    const visits = branch.trace.forward[branch.broken.hop].rules;
+    expect(visits.at(-1)).toMatchObject({ hook: 'forward', table: 'filter', verdict: 'reject' });
+    expect(visits.at(-1).source).toEqual(branch.broken.step.sources[0]);
+  });
+
+  it('-v lists every rule that matched, hop by hop', async () => {
+    const { stdout } = await trace('healthy-vxlan', ['web-gz2ss', 'svc/api:80', '-v']);
+    expect(stdout).toMatch(/prerouting nat {2}nodes\/node\d\/iptables-save\.txt/);
+    expect(stdout).toMatch(/:\d+ -A KUBE-SEP-\w+ /);
+    expect(stdout).toMatch(/; dst 10\.96\.73\.56 port 80 -> /);
+  });
 });
