@@ -58,9 +58,12 @@ export function shrinking(
     const { facts } = broken.step;
     const hop = (broken.direction === 'forward' ? result.forward : result.back).at(-1);
     const netns = hop === undefined ? undefined : world.netns(hop.netns);
-    if (facts?.answers !== 'icmp' || hop === undefined || netns === undefined)
+    const isTold = facts?.answers === 'icmp' || facts?.answers === 'route';
+    if (!isTold || hop === undefined || netns === undefined)
       return [withIcmp(result, facts?.icmp ?? 'none is sent')];
-    const told = tellSender(world, data, hop, netns, Number(facts.mtu));
+    // What a tunnel notes on the route of the node's own packets needs no ICMP.
+    const told =
+      facts.answers === 'route' ? undefined : tellSender(world, data, hop, netns, Number(facts.mtu));
     if (told !== undefined) return [withIcmp(result, told)];
     if (tries === 0) return [withIcmp(result, 'path-MTU discovery does not end')];
     const smaller = Number(facts.mtu);

@@ -25,6 +25,7 @@ const flow = (src: string, dst: string, kind: Asked['kind'], more: Partial<Asked
   ...more,
 });
 
+const gatewayOf = (lab: Lab): string => (lab.node('node1').addresses[0] ?? '').replace(/\d+$/, '1');
 const far6 = (lab: Lab): string => lab.pod('shop/api-2').addresses[1] ?? '';
 const db = { port: 5432 } as const;
 const nothing = (): Damage => [];
@@ -179,5 +180,13 @@ export const cases: readonly Case[] = [
     ],
     flow: flow('ops/toolbox-1', 'shop/api-2', 'tcp', { family: 6 }),
     expected: 'unreachable',
+  },
+  {
+    name: 'a node’s own TCP learns from its VXLAN device what fits the underlay',
+    cni: 'flannel-vxlan',
+    damage: (lab) => on('node1', `ip route add ${lab.node('node2').addresses[0]}/32 dev eth0 mtu 1400`),
+    undo: (lab) => on('node1', `ip route del ${lab.node('node2').addresses[0]}/32 dev eth0`),
+    flow: flow('node1', 'shop/api-2', 'tcp-up'),
+    expected: 'reachable',
   },
 ];

@@ -50,7 +50,7 @@ export function encapsulate(
     facts: { mac: dstMac, ...misdirection(world, remote, expectedNode) },
     dstMac,
     expectedNode,
-    tellsSender: device.master !== undefined,
+    tooLarge: device.master === undefined ? 'route' : 'icmp',
   });
 }
 

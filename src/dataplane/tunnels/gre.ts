@@ -61,7 +61,7 @@ export function encapsulate(
     text: `${device.name} (GRE${gre.outKey === undefined ? '' : ` key ${gre.outKey}`}) leads to ${formatAddress(remote)}`,
     facts: misdirection(world, remote, expectedNode),
     expectedNode,
-    tellsSender: true,
+    tooLarge: 'icmp',
     ...(dstMac === undefined ? {} : { dstMac }),
   });
 }

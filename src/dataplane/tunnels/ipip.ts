@@ -64,7 +64,7 @@ export function encapsulate(
     text: `${device.name} (${tunnel.kind}): ${tunnel.remote === undefined ? `next hop ${formatAddress(remote)}` : `remote ${formatAddress(remote)}`}`,
     facts: misdirection(world, remote, expectedNode),
     expectedNode,
-    tellsSender: true,
+    tooLarge: 'icmp',
   });
 }
 

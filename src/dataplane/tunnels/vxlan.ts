@@ -88,7 +88,7 @@ function towards(
     dstMac,
     expectedNode,
     // skb_tunnel_check_pmtu() answers for ports of a bridge; others only note the size on the sender's route.
-    tellsSender: device.master !== undefined,
+    tooLarge: device.master === undefined ? 'route' : 'icmp',
   });
 }
 

@@ -32,10 +32,11 @@ export interface Outer {
   readonly dstMac?: string;
   readonly expectedNode?: string | undefined;
   /**
-   * True where the driver compares the packet with the outer route's MTU and answers a too large one with DF itself
-   * (tnl_update_pmtu).
+   * What the driver does with a packet that has DF and does not fit the outer route: `icmp` answers its sender
+   * (tnl_update_pmtu), `route` only notes the size on the packet's own route (skb_tunnel_check_pmtu), which a socket of
+   * this node heeds and forwarding does not (ip_dst_mtu_maybe_forward).
    */
-  readonly tellsSender?: boolean;
+  readonly tooLarge?: 'icmp' | 'route';
 }
 
 /** The outer packet starts as any packet of the node does: routing, OUTPUT, POSTROUTING. */
@@ -60,7 +61,7 @@ export function wrap(world: World, cursor: Cursor, device: Device, outer: Outer)
   const facts = { device: device.name, remote: formatAddress(remote), ...outer.facts };
   const sources = outer.sources ?? [device.source];
   const wrapped = pass(cursor, 'encap', outer.text, { sources, facts });
-  if (outer.tellsSender === true && inner.packet.df && routed.state === 'found') {
+  if (isTold(cursor, outer) && routed.state === 'found') {
     const tooBig = exceedsOuterRoute(world, wrapped, device, bytes, outer, routed);
     if (tooBig !== undefined) return [tooBig];
   }
@@ -89,6 +90,12 @@ export function wrap(world: World, cursor: Cursor, device: Device, outer: Outer)
   return [{ at: 'send', cursor: { ...whole, packet, tunnels: [...wrapped.tunnels, tunnel] } }];
 }
 
+/** Only TCP sends the same data again, in smaller packets, when its route has learned a smaller size. */
+function isTold({ inDevice }: Cursor, { tooLarge, inner: { packet } }: Outer): boolean {
+  if (!packet.df || tooLarge === undefined) return false;
+  return tooLarge === 'icmp' || (inDevice === undefined && packet.protocol === 'tcp');
+}
+
 /** tnl_update_pmtu(): the inner sender is told what is left of the outer route's MTU. */
 function exceedsOuterRoute(
   world: World,
@@ -108,7 +115,7 @@ function exceedsOuterRoute(
       device: device.name,
       mtu: String(left),
       size: String(bytes),
-      answers: 'icmp',
+      answers: outer.tooLarge ?? 'icmp',
       node: cursor.netns.node,
     },
     sources: [device.source, ...(underlay === undefined ? [] : [underlay.source])],
