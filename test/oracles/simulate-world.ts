@@ -34,7 +34,10 @@ export function randomWorld(random: Random, backend: Backend): WorldText {
     routing4: routing(random, 4),
     routing6: routing(random, 6),
     sets: linesOf(sets + toIpv6(sets)),
-    native: backend === 'native' ? randomNftRules(random).split('\n') : [],
+    native:
+      backend === 'native'
+        ? [...randomNftRules(random).split('\n'), ...(random.chance(0.4) ? rejecting(random) : [])]
+        : [],
     rules4: withTables ? linesOf(showingMarks(varied(random, randomRules(random)))) : [],
     rules6: withTables ? linesOf(showingMarks(toIpv6(varied(random, randomRules(random))))) : [],
   };
@@ -135,11 +138,47 @@ const toIpv6 = (text: string): string =>
     .replace(/--icmp-type 3\/3/g, '--icmpv6-type 1/4')
     .replace(/--icmp-type 0/g, '--icmpv6-type 129')
     .replace(/icmp-port-unreachable/g, 'icmp6-port-unreachable')
+    .replace(/icmp-host-unreachable/g, 'icmp6-addr-unreachable')
+    .replace(/icmp-net-(unreachable|prohibited)/g, 'icmp6-no-route')
+    .replace(/icmp-host-prohibited/g, 'icmp6-adm-prohibited')
     .replace(/icmp-admin-prohibited/g, 'icmp6-adm-prohibited')
     .replace(/LOCAL,BROADCAST/g, 'LOCAL')
     .replace(/--length 0:39/g, '--length 0:59')
     .replace(/--length 40/g, '--length 60')
     .replace(/--length 41:100/g, '--length 61:120');
+
+const unreachable = [
+  'icmp-net-unreachable',
+  'icmp-host-unreachable',
+  'icmp-net-prohibited',
+  'icmp-host-prohibited',
+];
+
+/** Rejects of every kind at every hook that has them. */
+function rejecting(random: Random): string[] {
+  const hooks = ['prerouting', 'input', 'forward', 'output'] as const;
+  const some = () => {
+    const matches = random.pick([
+      `ip daddr 10.${1 + random.int(4)}.0.2 `,
+      `ip6 saddr fd00:${1 + random.int(4)}::2 `,
+      `tcp dport ${random.pick([53, 80, 443])} `,
+      'ct state established ',
+      `meta mark ${random.pick(['0x1', '0x2'])} `,
+    ]);
+    const code = random.pick(['no-route', 'port-unreachable', 'host-unreachable', 'admin-prohibited']);
+    const how = random.chance(0.4)
+      ? 'meta l4proto tcp reject with tcp reset'
+      : `reject with icmpx type ${code}`;
+    return `${matches}${random.chance(0.5) ? 'meta l4proto { tcp, udp, icmp, ipv6-icmp } ' : ''}${how}`;
+  };
+  const chain = (hook: (typeof hooks)[number]) => [
+    `chain ${hook} {`,
+    `type filter hook ${hook} priority ${random.pick([-120, -50, 5, 120])};`,
+    ...Array.from({ length: 1 + random.int(2) }, some),
+    '}',
+  ];
+  return ['table inet podpath-more {', ...hooks.filter(() => random.chance(0.6)).flatMap(chain), '}'];
+}
 
 /** Resets among the rejects, and the other devices among the names. */
 const varied = (random: Random, rules: string): string =>
@@ -148,7 +187,9 @@ const varied = (random: Random, rules: string): string =>
     .map((line) =>
       line.startsWith('-A') && / -p tcp /.test(line) && random.chance(0.4)
         ? line.replace(/--reject-with \S+/, '--reject-with tcp-reset')
-        : line,
+        : random.chance(0.4)
+          ? line.replace('icmp-port-unreachable', random.pick(unreachable))
+          : line,
     )
     .map((line) =>
       random.chance(0.3) ? line.replace(/(-[io]) (tin|tout)\b/, `$1 ${random.pick(['tc', 'td'])}`) : line,
