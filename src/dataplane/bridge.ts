@@ -21,6 +21,37 @@ export function bridged(
   dstMac: string,
   inPort: string,
 ): readonly Stage[] {
+  return ownHooks(world, cursor, bridge, dstMac, inPort).flatMap((result) =>
+    'at' in result ? [result] : onBridge(world, result, bridge, dstMac, inPort),
+  );
+}
+
+/** The chains of nft's bridge tables, which no sysctl turns off; they run before the IP hooks here. */
+function ownHooks(
+  world: World,
+  cursor: Cursor,
+  bridge: Device,
+  dstMac: string,
+  inPort: string,
+): readonly (Cursor | Stage)[] {
+  const { nftTables } = cursor.netns;
+  if (nftTables.state === 'unknown' || nftTables.value.every(({ family }) => family !== 'bridge'))
+    return [cursor];
+  const outPort = portTowards(world, cursor, bridge, dstMac)?.name;
+  return runHooks(cursor, ['prerouting', 'forward', 'postrouting'], {
+    inDevice: inPort,
+    ...(outPort === undefined ? {} : { outDevice: outPort }),
+    atBridge: true,
+  });
+}
+
+function onBridge(
+  world: World,
+  cursor: Cursor,
+  bridge: Device,
+  dstMac: string,
+  inPort: string,
+): readonly Stage[] {
   const { netns, packet } = cursor;
   const key = `net.bridge.bridge-nf-call-${packet.src.family === 4 ? 'iptables' : 'ip6tables'}`;
   if (netns.sysctls.state === 'unknown') {

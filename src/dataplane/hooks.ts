@@ -6,7 +6,7 @@ import type { Address } from '../net/address.ts';
 import { addSteps, type Cursor, doubt, lose, remark, type Stage, step } from './cursor.ts';
 import { ipvsAnswer } from './ipvs-answer.ts';
 import type { Decisive, HookOutcome, RuleView } from './netfilter/context.ts';
-import { traverseHook } from './netfilter/evaluate.ts';
+import { traverseBridgeHook, traverseHook } from './netfilter/evaluate.ts';
 import { leadsToNoEndpoints, ownerOf } from './netfilter/owner.ts';
 import { visitsOf } from './netfilter/path.ts';
 
@@ -19,6 +19,8 @@ export interface HookDevices {
   readonly nextHop?: Address;
   /** Only what stands at these priorities: IPVS stands in the middle of a hook. */
   readonly window?: { readonly from?: number; readonly to?: number };
+  /** The hooks of the bridge family: the devices are ports. */
+  readonly atBridge?: true;
   /** The packet comes to OUTPUT with its connection. */
   readonly keepsTracking?: true;
 }
@@ -46,7 +48,7 @@ function runHook(cursor: Cursor, hook: HookName, devices: HookDevices): readonly
     ];
   }
   const { inDevice, outDevice, physIn, physOut, nextHop, window, keepsTracking } = devices;
-  const outcomes = traverseHook({
+  const outcomes = (devices.atBridge === true ? traverseBridgeHook : traverseHook)({
     netns,
     hook,
     packet,

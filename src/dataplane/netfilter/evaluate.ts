@@ -2,9 +2,8 @@
  * One netfilter hook of one namespace for one packet: every base chain there in the kernel's order, connection tracking and
  * NAT between them. Accept in one table does not stop the next; drop and reject are final.
  */
-import { mapKnown } from '../../model/known.ts';
+import { mapKnown, orElse } from '../../model/known.ts';
 import type { HookName } from '../../model/netfilter.ts';
-import type { NftTable } from '../../model/nft.ts';
 import { sameAddress } from '../../net/address.ts';
 import {
   confirm,
@@ -17,6 +16,7 @@ import {
 } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { type HookProgram, programOf, type Stage, stagesIn } from './hook-program.ts';
+import { bridgeChains } from './nft/frame-hooks.ts';
 import { merge, outcome } from './outcomes.ts';
 import type { Next, Run, State } from './state.ts';
 import { natStep } from './steps.ts';
@@ -29,7 +29,7 @@ const newBudget = () => ({ doubts: 64, chances: 2_000, rules: 2_000_000 });
 /** All that can become of the packet at the hook; shares add up to 1. Equal outcomes are one. */
 export function traverseHook(context: HookContext): readonly HookOutcome[] {
   const { netns, hook, packet } = context;
-  const unseenTables = mapKnown(netns.nftTables, (tables) => unevaluated(tables, context));
+  const unseenTables = mapKnown(netns.nftTables, (): readonly string[] => []);
   const state: State = {
     packet,
     tracking: initialTracking(context),
@@ -60,20 +60,23 @@ function initialTracking(context: HookContext): State['tracking'] {
   return carried ?? startTracking(connections, netns, packet);
 }
 
-/** Tables of hooks below IP that the packet passes here: those of its bridge, and of devices that it comes or leaves by. */
-function unevaluated(tables: readonly NftTable[], context: HookContext): readonly string[] {
-  const { hook, inDevice, outDevice, physIn, physOut } = context;
-  const at = hook === 'prerouting' ? 'ingress' : hook === 'postrouting' ? 'egress' : undefined;
-  const devices = at === 'ingress' ? [inDevice, physIn] : [outDevice, physOut];
-  return tables
-    .filter((table) =>
-      table.baseChains.some((base) => {
-        if ((table.chains.get(base.name)?.rules.length ?? 0) === 0 && base.policy === 'accept') return false;
-        if (table.family === 'bridge') return base.hook === hook && (physIn ?? physOut) !== undefined;
-        return base.hook === at && devices.some((name) => name !== undefined && base.devices.includes(name));
-      }),
-    )
-    .map((table) => `${table.family} ${table.name}`);
+/**
+ * What the chains of bridge tables do with a frame that a bridge handles, by its ports. Connection tracking there depends on
+ * modules of its own: conditions on it are in doubt.
+ */
+export function traverseBridgeHook(context: HookContext): readonly HookOutcome[] {
+  const { netns, hook, packet, connections } = context;
+  const state: State = { packet, tracking: initialTracking(context), connections, share: 1, steps: [] };
+  const run: Run = { context, budget: newBudget() };
+  // Whether they are known is asked at the hooks of IP, which nearly every packet passes too.
+  const chains = bridgeChains(orElse(netns.nftTables, []), hook);
+  const at = (index: number, now: State): readonly HookOutcome[] => {
+    const chain = chains[index];
+    return chain === undefined
+      ? [outcome(now, 'accept', netns.id)]
+      : chain.start(run, now, (after) => at(index + 1, after));
+  };
+  return merge(at(0, state));
 }
 
 interface Passage {

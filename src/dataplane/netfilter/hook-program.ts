@@ -6,6 +6,7 @@ import type { Family } from '../../net/address.ts';
 import type { Manip } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { runBase } from './interpret.ts';
+import { deviceChains, type FrameChain } from './nft/frame-hooks.ts';
 import { runNftBase } from './nft/interpret.ts';
 import type { NftBase } from './nft/position.ts';
 import type { Base, Next, Run, State } from './state.ts';
@@ -98,8 +99,30 @@ function makeProgram(netns: Netns, hook: HookName, family: Family): HookProgram 
     hasNat:
       rulesets.some((one) => one.family === family && one.tables.some(({ name }) => name === 'nat')) ||
       native.some((table) => table.baseChains.some(({ type }) => type === 'nat')),
-    stages: [...ownStages(hook), ...chains].sort(([a], [b]) => a - b),
+    stages: withDevices(
+      deviceChains(nftTables, hook),
+      hook,
+      [...ownStages(hook), ...chains].sort(([a], [b]) => a - b),
+    ),
   };
+}
+
+/** Chains of devices run before everything where packets come in, and after everything where they leave. */
+function withDevices(
+  chains: readonly FrameChain[],
+  hook: HookName,
+  stages: HookProgram['stages'],
+): HookProgram['stages'] {
+  if (chains.length === 0) return stages;
+  const priority = hook === 'prerouting' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+  const own = chains.map(
+    ({ age, start }) =>
+      [
+        priority,
+        { kind: 'chain', entry: { kind: 'filter', priority, reroutes: false, age, start } },
+      ] as const,
+  );
+  return hook === 'prerouting' ? [...own, ...stages] : [...stages, ...own];
 }
 
 /** The stages that run for a packet; some enter a hook after its first chains. */

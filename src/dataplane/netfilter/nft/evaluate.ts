@@ -37,6 +37,11 @@ export function evaluate(expression: NftExpr, scope: Scope, hint: NftType = 'num
     case 'meta':
       return field(metaField(expression.key, scope));
     case 'ct':
+      // Frames have connections with nf_conntrack_bridge, or behind br_netfilter's hooks.
+      if (scope.table.family === 'bridge')
+        return single(
+          doubt(`whether "ct ${expression.key}" is known on a bridge depends on the modules loaded`),
+        );
       return field(ctField(expression.key, expression.direction, scope));
     case 'fib':
       return field(fibField(expression, scope));

@@ -52,9 +52,7 @@ export function deviceChains(tables: readonly NftTable[], hook: HookName): reado
     ({ family }, base) => base.hook === at && (family === 'netdev' || family === 'inet'),
     (base) => (run, state, next) => {
       const context = onDevice(run.context, at, base.definition);
-      return context === undefined
-        ? next(state)
-        : runNftBase({ ...run, context }, base, state, next);
+      return context === undefined ? next(state) : runNftBase({ ...run, context }, base, state, next);
     },
   );
 }
@@ -66,7 +64,9 @@ function onDevice(
   { devices, devicesUnknown }: NftBaseChain,
 ): HookContext | undefined {
   const own = at === 'ingress' ? [context.physIn, context.inDevice] : [context.physOut, context.outDevice];
-  const device = own.find((name) => name !== undefined && (devicesUnknown === true || devices.includes(name)));
+  const device = own.find(
+    (name) => name !== undefined && (devicesUnknown === true || devices.includes(name)),
+  );
   if (device === undefined) return undefined;
   return at === 'ingress'
     ? { ...context, inDevice: device, outDevice: undefined }

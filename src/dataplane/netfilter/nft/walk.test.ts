@@ -246,19 +246,41 @@ test('a translation of the port alone keeps the address', () => {
   expect(run(items, 'prerouting').map(({ packet }) => packet.dstPort)).toEqual([8080]);
 });
 
-test('tables of hooks below IP are named, not passed over', () => {
-  const ingress = {
-    chain: {
-      family: 'netdev',
-      table: 'edge',
-      name: 'i',
-      hook: 'ingress',
-      prio: 0,
-      type: 'filter',
-      dev: 'cni0',
-    },
-  };
-  const dropAll = { rule: { family: 'netdev', table: 'edge', chain: 'i', handle: 1, expr: [drop] } };
-  expect(run([ingress, dropAll], 'prerouting')[0]?.unseenTables).toMatchObject({ value: ['netdev edge'] });
-  expect(run([ingress, dropAll], 'forward')[0]?.unseenTables).toMatchObject({ value: [] });
+describe('hooks below IP', () => {
+  const chain = (family: string, hook: string, more: object) => [
+    { table: { family, name: 'edge' } },
+    { chain: { family, table: 'edge', name: 'i', hook, prio: 0, type: 'filter', ...more } },
+    { rule: { family, table: 'edge', chain: 'i', handle: 1, expr: [match(dport, 80), drop] } },
+  ];
+
+  test('chains of the device that a packet comes or leaves by', () => {
+    expect(verdicts(run(chain('netdev', 'ingress', { dev: 'cni0' }), 'prerouting'))).toEqual(['drop']);
+    expect(verdicts(run(chain('inet', 'ingress', { dev: ['x', 'cni0'] }), 'prerouting'))).toEqual(['drop']);
+    expect(verdicts(run(chain('netdev', 'ingress', { dev: 'other' }), 'prerouting'))).toEqual(['accept']);
+    expect(verdicts(run(chain('netdev', 'ingress', { dev: 'cni0' }), 'forward'))).toEqual(['accept']);
+    const leaving = { outDevice: 'eth0' };
+    expect(verdicts(run(chain('netdev', 'egress', { dev: 'eth0' }), 'postrouting', leaving))).toEqual([
+      'drop',
+    ]);
+  });
+
+  test('without its devices a chain is in doubt', () => {
+    const [outcome] = run(chain('netdev', 'ingress', {}), 'prerouting');
+    expect(outcome).toMatchObject({
+      verdict: 'unknown',
+      unknownWhy: expect.stringContaining('which devices the chain i'),
+    });
+    expect(outcome?.alternatives?.map(({ verdict }) => verdict).sort()).toEqual(['accept', 'drop']);
+  });
+
+  test('a dormant table is not in force', () => {
+    const items = [base('c', 'forward'), rule('c', drop)];
+    const dormant = (flags: string) =>
+      verdicts(run([{ table: { family: 'ip', name: 't', flags } }, ...items], 'forward'));
+    expect([dormant('dormant'), dormant('owner'), dormant('garbage')]).toEqual([
+      ['accept'],
+      ['drop'],
+      ['unknown'],
+    ]);
+  });
 });
