@@ -29,6 +29,12 @@ export function untranslatedService(world: World, cursor: Cursor): Astray | unde
       { facts: { service: name }, sources },
     ];
   }
+  const isLocal = service.internalTrafficPolicy === 'Local';
+  if (isLocal && !declared.some(({ node }) => node === undefined || node === netns.node)) {
+    // kube-proxy drops this in KUBE-SERVICES of the filter table; a policy agent's rule may accept it before.
+    const text = `Service ${name} has internalTrafficPolicy Local, and none of its ready endpoints is on ${netns.node}`;
+    return ['no-endpoints', text, { facts: { service: name, node: netns.node }, sources }];
+  }
   return [
     'service-rules-missing',
     `${netns.id} does not translate ${formatAddress(packet.dst)}:${packet.dstPort} (Service ${name})`,
