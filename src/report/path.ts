@@ -157,15 +157,33 @@ function sentLine({ hop, isFirst }: HopView, widths: Widths, style: Style): stri
 const textColumns = (widths: Widths, style: Style): number =>
   widths.text === 0 ? columns(style) - 8 : widths.text;
 
+/** Steps of the packet that carries the flow's own through a tunnel: they stand indented. */
+function aboutOuter(hop: Hop): ReadonlySet<Step> {
+  const found = new Set<Step>();
+  const changes = hop.steps.filter(({ kind }) => kind === 'encap' || kind === 'decap');
+  // It came in wrapped where the first thing that happens is its opening, or where it was lost before that.
+  let isOuter = changes[0]?.kind === 'decap' || (changes.length === 0 && hop.packet.inner !== undefined);
+  for (const step of hop.steps) {
+    if (step.kind === 'decap') isOuter = false;
+    if (isOuter) found.add(step);
+    if (step.kind === 'encap' && step.action === 'pass') isOuter = true;
+  }
+  return found;
+}
+
 function stepLines(hop: Hop, broken: Step | undefined, widths: Widths, style: Style): string[] {
   const width = textColumns(widths, style);
   const shown = hop.steps.filter(
     (step) => step === broken || (style.verbose ? !isInRules(step, hop) : decisive(step)),
   );
+  const outer = aboutOuter(hop);
   return shown.flatMap((step) => {
     const isBreak = step === broken;
     const how: Tint | undefined = isBreak ? (step.action === 'lost' ? 'red' : 'yellow') : undefined;
-    const lines = wrap(step.text, width).map((line) => (how === undefined ? line : style.tint(how, line)));
+    const indent = outer.has(step) ? '  ' : '';
+    const lines = wrap(step.text, width - indent.length).map(
+      (line) => indent + (how === undefined ? line : style.tint(how, line)),
+    );
     // A break that only the walk knows is a claim: show where it can be looked up.
     const isCited = isBreak || (style.verbose && !(step.kind === 'nat' && hop.rules !== undefined));
     const sources = isCited ? (step.sources ?? []) : [];
