@@ -215,6 +215,8 @@ export function ctField(
       return number('proto', protocolNumber[connection.protocol]);
   }
   const tuple = direction === 'reply' ? connection.reply : connection.original;
+  // A connection of the other family has no such address: NFT_BREAK.
+  if (key.startsWith(packet.src.family === 4 ? 'ip6 ' : 'ip ')) return undefined;
   switch (key) {
     case 'saddr':
     case 'ip saddr':
