@@ -1,7 +1,7 @@
 /** Packets that come by a device: PREROUTING and the routing decision. */
 import type { Device, Netns } from '../model/netns.ts';
-import type { Address } from '../net/address.ts';
-import { type Cursor, cannotTell, lose, type Stage } from './cursor.ts';
+import { type Address, formatAddress, isMulticast, isUnspecified } from '../net/address.ts';
+import { type Cursor, cannotTell, doubt, lose, type Stage } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import { forward, forwards } from './ip-forward.ts';
 import { checkSource, judged } from './ip-source.ts';
@@ -10,6 +10,7 @@ import { localIn } from './ipvs.ts';
 import {
   checkAddresses,
   flowOf,
+  isLimitedBroadcast,
   isLocal,
   lookupRoute,
   type RouteResult,
@@ -79,7 +80,8 @@ function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] 
   if ('at' in addressed) return [addressed];
   const { dst, src } = packet;
   const result = lookupRoute(netns, { ...flowOf(packet), dst, src, iif: device.name });
-  const local = takes(netns, dst, result);
+  if (isMulticast(dst)) return toGroup(world, addressed, device);
+  const local = isForAll(src, dst) || takes(netns, dst, result);
   if (local === 'unknown') {
     return [
       cannotTell(addressed, 'route', `local addresses of ${netns.id} are not known`, {
@@ -91,6 +93,27 @@ function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] 
   const checked = isLooped ? addressed : checkSource(addressed, device);
   if ('at' in checked) return [checked];
   return localIn(world, checked, device.name);
+}
+
+/** 255.255.255.255, and what a host without address says to everybody: taken in, whatever the tables say (brd_input). */
+const isForAll = (src: Address, dst: Address): boolean =>
+  dst.family === 4 && (isLimitedBroadcast(dst) || (isUnspecified(src) && isUnspecified(dst)));
+
+/**
+ * ip_route_input_rcu(), ip6_mc_input(): taken in where the group was joined, else dropped; no dump shows the groups, but
+ * every host is in those of all hosts and all nodes. Routing between groups (MFORWARD) is not followed.
+ */
+function toGroup(world: World, cursor: Cursor, device: Device): readonly Stage[] {
+  const { dst } = cursor.packet;
+  const everyone = dst.family === 4 ? 0xe0000001n : (0xff02n << 112n) | 1n;
+  const joined =
+    dst.value === everyone || device.kind === 'loopback'
+      ? cursor
+      : doubt(cursor, 'route', `whether ${cursor.netns.id} has joined ${formatAddress(dst)} is not known`, {
+          facts: { what: `multicast groups of ${cursor.netns.id} (ip maddr)` },
+        });
+  const checked = device.kind === 'loopback' ? joined : checkSource(joined, device);
+  return 'at' in checked ? [checked] : localIn(world, checked, device.name);
 }
 
 /** Whether the namespace itself takes packets for the address; broadcasts among them. */

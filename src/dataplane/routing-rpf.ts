@@ -80,6 +80,8 @@ interface Asked {
 
 function leavesBy(netns: Netns, packet: Packet, inDevice: string): string | undefined {
   const { dst, src } = packet;
+  // What everybody takes in leaves by nothing (brd_input, ip_route_input_mc).
+  if (isLimitedBroadcast(dst) || isMulticast(dst)) return undefined;
   const forward = lookupRoute(netns, { ...flowOf(packet), dst, src, iif: inDevice });
   return forward.state === 'found' && forward.route.type === 'unicast' ? forward.nexthop.device : undefined;
 }

@@ -226,7 +226,8 @@ function described(result: RouteResult, query: Query, family: Family): ReadonlyM
 function refusedInput(netns: Netns, packet: Packet, iif: string, result: RouteResult): string | undefined {
   const isLocal = result.state === 'found' && ['local', 'broadcast'].includes(result.route.type);
   const forwarding = forwards(netns, iif, 4).state === 'yes';
-  const limited = packet.dst.value === 0xffffffffn;
+  const isSilent = packet.dst.value === 0n && packet.src.value === 0n;
+  const limited = packet.dst.value === 0xffffffffn || isSilent;
   const check = reversePathCheck(netns, packet, iif);
   if (check.state === 'unknown') return `unknown: ${check.why}`;
   if (check.state === 'martian' && check.anywhere === true) return 'invalid';

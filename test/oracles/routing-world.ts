@@ -138,9 +138,30 @@ const downLines = (random: Random): string[] =>
 function stateLines(random: Random, family: Family, withObjects: boolean): string[] {
   const lines = withObjects ? objectLines(random, family) : [];
   for (let i = random.int(8); i > 0; i--) lines.push(someNeighbour(random, family));
-  for (let i = 10 + random.int(25); i > 0; i--) lines.push(someRoute(random, family, withObjects));
+  const seen = new Map<string, { gateways: number; others: number }>();
+  for (let i = 10 + random.int(25); i > 0; i--) {
+    const line = someRoute(random, family, withObjects);
+    if (family === 4 || isShown(line, seen)) lines.push(line);
+  }
   if (random.chance(0.7)) for (let i = 1 + random.int(7); i > 0; i--) lines.push(someRule(random, family));
   return lines;
+}
+
+/**
+ * IPv6 routes by gateways of one prefix and metric are one multipath route, and a dump jumps from the first of them to the
+ * last: what stands between, of the same metric but another kind, it does not show (fib6_dump_node, rt6_dump_route).
+ */
+function isShown(line: string, seen: Map<string, { gateways: number; others: number }>): boolean {
+  const key = line.replace(
+    /^route append (?:(?:blackhole|unreachable|prohibit|throw) )?(\S+).* table (\S+) metric (\d+).*$/,
+    '$1 $2 $3',
+  );
+  const counts = seen.get(key) ?? { gateways: 0, others: 0 };
+  const gateways = counts.gateways + (line.match(/ via /g)?.length ?? 0);
+  const others = counts.others + (line.includes(' via ') ? 0 : 1);
+  if (gateways > 1 && others > 0) return false;
+  seen.set(key, { gateways, others });
+  return true;
 }
 
 function objectLines(random: Random, family: Family): string[] {
