@@ -1,7 +1,9 @@
 /** What to do about a cause, as commands that a person can read and check. The fix engine owns doing it. */
+import { carriesFrames } from '../dataplane/tunnels/kinds.ts';
 import type { World } from '../dataplane/world.ts';
 import type { CauseId } from '../model/finding.ts';
 import { formatAddress } from '../net/address.ts';
+import { protocolNumber } from '../net/packet.ts';
 import { formatPrefix } from '../net/prefix.ts';
 import type { Break } from './classify.ts';
 
@@ -48,7 +50,9 @@ const advice: Readonly<Partial<Record<CauseId, Advice>>> = {
     restartAgent(broken?.step.facts?.peer ?? 'the receiving node'),
   ],
   'overlay/fdb-missing': (_world, broken, subject) => [
-    `on ${nodeOf(broken, subject)}: bridge fdb add ${broken?.step.facts?.mac ?? '<MAC>'} dev ${broken?.step.facts?.device ?? 'flannel.1'} dst <node address> self permanent`,
+    broken?.step.facts?.deviceKind === 'wireguard'
+      ? `on ${nodeOf(broken, subject)}: wg set ${broken.step.facts.device} peer <key of the right node> allowed-ips <its networks, with ${broken.step.facts.destination}>`
+      : `on ${nodeOf(broken, subject)}: bridge fdb add ${broken?.step.facts?.mac ?? '<MAC>'} dev ${broken?.step.facts?.device ?? 'flannel.1'} dst <node address> self permanent`,
     restartAgent(nodeOf(broken, subject)),
   ],
   'overlay/fdb-wrong': (_world, broken, subject) => [
@@ -56,11 +60,11 @@ const advice: Readonly<Partial<Record<CauseId, Advice>>> = {
     restartAgent(broken?.step.facts?.node ?? nodeOf(broken, subject)),
   ],
   'overlay/parameters-differ': (_world, broken, subject) => [
-    `give ${nodeOf(broken, subject)} the VNI and port that the other nodes have, then restart its CNI agent`,
+    `give ${nodeOf(broken, subject)} the tunnel parameters (VNI, port, ends, keys) that its peers expect, then restart its CNI agent`,
   ],
   'overlay/port-blocked': (_world, broken, subject) => [
     ...deleteRule(broken, subject),
-    `allow UDP ${broken?.hop.packet.dstPort ?? 8472} between all nodes, in host firewalls and security groups`,
+    `allow ${tunnelTraffic(broken)} between all nodes, in host firewalls and security groups`,
   ],
   'netfilter/foreign-rule': (_world, broken, subject) => [
     ...deleteRule(broken, subject),
@@ -75,7 +79,7 @@ const advice: Readonly<Partial<Record<CauseId, Advice>>> = {
     ...deleteRule(broken, subject),
   ],
   'mtu/too-large-for-overlay': () => [
-    "set the CNI's MTU to the underlay's MTU less the tunnel's overhead (VXLAN 50, IPIP 20, WireGuard 60 bytes)",
+    "set the CNI's MTU to the underlay's MTU less the tunnel's overhead (VXLAN and Geneve 50, IPIP 20, GRE 24, WireGuard 60 bytes)",
     'restart the CNI agents, then recreate the pods: a running pod keeps its MTU',
   ],
   'mtu/pmtud-blackhole': () => [
@@ -128,6 +132,13 @@ export const repairOf = (
   subject: string,
 ): readonly string[] => advice[id]?.(world, broken, subject) ?? [];
 
+/** The outer packets as a firewall names them. */
+function tunnelTraffic(broken: Break | undefined): string {
+  const packet = broken?.hop.packet;
+  if (packet === undefined || packet.protocol === 'udp') return `UDP ${packet?.dstPort ?? 8472}`;
+  return `IP protocol ${protocolNumber[packet.protocol]} (${packet.protocol})`;
+}
+
 /** The route that the node should have to the destination's node. */
 function routeCommand(world: World, broken: Break | undefined): readonly string[] {
   if (broken === undefined) return [];
@@ -149,7 +160,7 @@ function routeCommand(world: World, broken: Break | undefined): readonly string[
 function tunnels(world: World, node: string): string[] {
   const netns = world.netns(node);
   if (netns === undefined) return [];
-  return [...world.devices(netns).values()].filter((d) => d.kind === 'vxlan').map((d) => d.name);
+  return [...world.devices(netns).values()].filter(carriesFrames).map((d) => d.name);
 }
 
 function deleteRule(broken: Break | undefined, subject: string): readonly string[] {

@@ -349,7 +349,7 @@ describe('WireGuard', () => {
 
   it('no peer has the destination among its allowed IPs', () => {
     expect(ends(walked(...withWg(wgText(1, { allowed: '10.250.9.0/24' }), wgText(2))))).toBe(
-      'node1 no-route',
+      'node1 fdb-missing',
     );
   });
 

@@ -31,8 +31,12 @@ export function encapsulate(world: World, cursor: Cursor, device: Device): reado
   if (peer === undefined) {
     const text = `no peer of ${device.name} has ${formatAddress(packet.dst)} among its allowed IPs (Required key not available)`;
     return [
-      lose(cursor, 'encap', 'no-route', text, {
-        facts: { destination: formatAddress(packet.dst), device: device.name },
+      lose(cursor, 'encap', 'fdb-missing', text, {
+        facts: {
+          destination: formatAddress(packet.dst),
+          device: device.name,
+          deviceKind: device.kind,
+        },
         sources: [found.source],
       }),
     ];
