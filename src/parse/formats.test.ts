@@ -317,7 +317,8 @@ describe('lines', () => {
         reply: { src: address('10.0.0.9'), srcPort: 6443 },
       },
       { protocol: 'udp', flags: ['UNREPLIED'], reply: { srcPort: 2 } },
-      { protocol: 'icmp', original: { srcPort: 0, dstPort: 0 } },
+      // The id, and type and code: what conntrack has in the place of ports.
+      { protocol: 'icmp', original: { srcPort: 7, dstPort: 8 * 256 }, reply: { srcPort: 7, dstPort: 0 } },
     ]);
     expect(
       code(

@@ -1,7 +1,9 @@
 /** Worlds for what the random ones of `simulate.test.ts` do not make: one rule a TTL, so that one world asks many questions. */
 import { expect } from 'vitest';
+import { known } from '../../src/model/known.ts';
 import { type Address, address } from '../../src/net/address.ts';
 import type { Packet } from '../../src/net/packet.ts';
+import { parseConntrack } from '../../src/parse/conntrack.ts';
 import type { Random } from './netfilter-support.ts';
 import { compare, describeDisagreement, RouteErrors } from './simulate-compare.ts';
 import { askAgain, type Injection, type Question } from './simulate-flows.ts';
@@ -24,14 +26,18 @@ export const forwarding: WorldText = {
   native: [],
 };
 
-/** Sends the questions through both; every packet that we are sure of must agree. Returns what we said. */
+/** Sends the questions through both, after `connections` has filled the table and listed it; every packet that we are sure of must agree. Returns what we said. */
 export async function agree(
   kernel: KernelNamespace,
   world: WorldText,
   questions: readonly Question[],
+  connections?: () => Promise<string>,
 ): Promise<readonly Injection[]> {
-  const netns = await load(kernel, world);
-  if (typeof netns === 'string') throw new Error(netns);
+  const loaded = await load(kernel, world);
+  if (typeof loaded === 'string') throw new Error(loaded);
+  const table = connections === undefined ? undefined : parseConntrack(await connections(), 'conntrack.txt');
+  if (table?.ok === false) throw new Error(table.error.message);
+  const netns = table === undefined ? loaded : { ...loaded, conntrack: known(table.value) };
   const injections = askAgain(netns, questions);
   const { disagreements } = await compare(kernel, new RouteErrors(), injections);
   const shown = disagreements

@@ -1,9 +1,10 @@
 /** Connection tracking, the less common matches, and sets: whole batches against the kernel. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { address } from '../../src/net/address.ts';
+import { address, formatAddress } from '../../src/net/address.ts';
 import type { Packet, TcpFlags } from '../../src/net/packet.ts';
 import { exec } from '../../src/system/exec.ts';
-import { cannotRun, type Random, randomFrom } from './netfilter-support.ts';
+import { cannotRun, inNetns, type Random, randomFrom, run } from './netfilter-support.ts';
+import { encode } from './netfilter-wire.ts';
 import type { Question } from './simulate-flows.ts';
 import { KernelNamespace, sweep } from './simulate-namespace.ts';
 import { agree, forwarding, onePerTtl, packetsFor } from './simulate-state-support.ts';
@@ -338,5 +339,115 @@ describe.skipIf(why !== undefined)('state and the kernel', () => {
       const asked = await agree(kernel, world, questions);
       expect(asked.filter(({ ours }) => ours.verdict === 'unknown')).toEqual([]);
     }
+  });
+
+  test('a packet follows the connection that is there, not the rules of today', async () => {
+    await clear();
+    const rules = (backend: string) => [
+      '*nat',
+      `-A PREROUTING -d 10.2.0.100 -p udp -m udp --dport 53 -j DNAT --to-destination ${backend}:53`,
+      'COMMIT',
+    ];
+    const packet = (change: Partial<Packet>): Packet => ({
+      src: address('10.1.0.2'),
+      dst: address('10.2.0.100'),
+      protocol: 'udp',
+      srcPort: 1024,
+      dstPort: 53,
+      lengthBytes: 36,
+      df: true,
+      ttl: 64,
+      mark: 0,
+      ...change,
+    });
+    const questions = [
+      packet({}),
+      packet({ srcPort: 1025 }),
+      // The dead backend does not answer; another one that took its address would.
+      packet({ src: address('10.2.0.66'), dst: address('10.1.0.2'), srcPort: 53, dstPort: 1024 }),
+      packet({ srcPort: 1026 }),
+    ].map((one, flow) => ({
+      via: one.src.value === address('10.1.0.2').value ? 'tin' : 'tout',
+      packet: one,
+      sequence: { seq: 0, ack: 0 },
+      flow: flow === 2 ? 0 : flow === 3 ? 2 : flow,
+    }));
+    const inZone = ['*raw', '-A PREROUTING -p udp -m udp --sport 1026 -j CT --zone 4', 'COMMIT'];
+    const [yesterday, today] = [
+      [...inZone, ...rules('10.2.0.66')],
+      ['*raw', 'COMMIT', ...rules('10.2.0.5')],
+    ];
+    const restore = (lines: readonly string[]) =>
+      run(inNetns(kernel.name, ['iptables-nft-restore']), `${lines.join('\n')}\n`);
+    const asked = await agree(kernel, { ...forwarding, rules4: today }, questions, async () => {
+      await restore(yesterday);
+      await kernel.send(
+        questions
+          .filter((_, i) => i === 0 || i === 3)
+          .map(({ via, packet: one }, i) => ({ via, mark: 0, bytes: encode(one, 900 + i) })),
+      );
+      await restore(today);
+      return run(inNetns(kernel.name, ['conntrack', '-L']));
+    });
+    const ends = asked.map(({ ours }) => `${ours.verdict} ${formatAddress(ours.packet.dst)}`);
+    expect(ends).toEqual([
+      'forward 10.2.0.66',
+      'forward 10.2.0.5',
+      'forward 10.1.0.2',
+      // An entry of another zone is not this packet's.
+      'forward 10.2.0.5',
+    ]);
+  });
+
+  test('a rule that puts the sender into a set decides about its next packet', async () => {
+    await clear();
+    const rules4 = [
+      '*filter',
+      '-A FORWARD -m set --match-set grey src -j DROP',
+      '-A FORWARD -p tcp -m tcp --dport 443 -j SET --add-set grey src',
+      '-A FORWARD -p tcp -m tcp --dport 53 -j SET --del-set grey dst',
+      '-A FORWARD -p tcp -m tcp --dport 80 -m set --match-set knock src,dst -j DROP',
+      '-A FORWARD -p tcp -m tcp --dport 80 -j SET --add-set knock src,dst',
+      'COMMIT',
+    ];
+    const sets = ['create grey hash:ip', 'create knock hash:ip,port', 'add grey 10.2.0.9'];
+    const sent = [
+      ['10.1.0.2', 443],
+      ['10.1.0.2', 80],
+      ['10.1.0.3', 80],
+      ['10.1.0.3', 80],
+      ['10.1.0.4', 53],
+      ['10.1.0.4', 443],
+      ['10.1.0.4', 53],
+    ] as const;
+    const questions = sent.map(
+      ([src, dstPort], flow): Question => ({
+        via: 'tin',
+        packet: {
+          src: address(src),
+          dst: address('10.2.0.5'),
+          protocol: 'tcp',
+          srcPort: 1024 + flow,
+          dstPort,
+          lengthBytes: 40,
+          df: true,
+          ttl: 64,
+          mark: 0,
+          flags: { syn: true },
+        },
+        sequence: { seq: 1, ack: 0 },
+        flow,
+      }),
+    );
+    const asked = await agree(kernel, { ...forwarding, sets, rules4 }, questions);
+    expect(asked.map(({ ours }) => ours.verdict)).toEqual([
+      'forward',
+      'drop',
+      'forward',
+      'drop',
+      'forward',
+      'forward',
+      'drop',
+    ]);
   });
 });

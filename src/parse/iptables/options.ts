@@ -125,7 +125,9 @@ export function groupWords(tokens: readonly Token[]): RuleWords {
     const option = readOption(tokens, i, negate, token.text);
     i = option.next;
     negate = false;
-    const coreName = coreNames.get(token.text);
+    // Of IPsec's policies --proto is an option of their own.
+    const isOwn = token.text === '--proto' && current?.name === 'policy';
+    const coreName = isOwn ? undefined : coreNames.get(token.text);
     if (coreName !== undefined) {
       core.push({ ...option.option, name: coreName });
       // iptables-save prints core options first; behind a section they end it.
