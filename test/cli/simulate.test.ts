@@ -135,6 +135,12 @@ describe('podpath simulate', () => {
       {
         verdict: 'reject',
         answer: { icmpType: 3, icmpCode: 3 },
+        answerVerdict: expect.objectContaining({
+          verdict: 'forward',
+          oif: 'eth0',
+          src: '10.1.0.1',
+          dst: udp.src,
+        }),
         rule: expect.stringContaining('iptables-save.txt:7: -A FORWARD'),
       },
     ],
