@@ -8,7 +8,7 @@ import type { Gap } from '../model/gap.ts';
 import { orElse } from '../model/known.ts';
 import { backendsOf, servicePort } from '../model/services.ts';
 import { formatSource, objectRef } from '../model/source.ts';
-import type { Branch, Disposition, Verdict } from '../model/verdict.ts';
+import type { Branch, Disposition, Step, Verdict } from '../model/verdict.ts';
 import { formatAddress } from '../net/address.ts';
 import { type PolicyDecision, type PolicyRef, policyTitle } from '../policy/decision.ts';
 import { judgePolicies } from '../policy/judge.ts';
@@ -163,13 +163,30 @@ function walkEvidence(shown: Branch | undefined): Evidence[] {
   const statement =
     step.text.includes(hop.node) || step.text.includes(place) ? step.text : `${place}: ${step.text}`;
   const sources = step.sources ?? [];
-  return sources.length === 0
-    ? [{ how: 'simulated', statement }]
-    : sources.map((source, i) => ({
-        how: 'observed' as const,
-        statement: i === 0 ? statement : 'also recorded',
-        source,
-      }));
+  const walked: Evidence[] =
+    sources.length === 0
+      ? [{ how: 'simulated', statement }]
+      : sources.map((source, i) => ({
+          how: 'observed' as const,
+          statement: i === 0 ? statement : 'also recorded',
+          source,
+        }));
+  return [...walked, ...counterEvidence(step, place)];
+}
+
+/** Counters that moved support the walk. One at zero is said too: the snapshot may be older than the failure. */
+function counterEvidence({ facts, kernel }: Step, place: string): Evidence[] {
+  const packets = facts?.packets;
+  const evidence: string[] = [];
+  if (packets !== undefined)
+    evidence.push(
+      packets === '0'
+        ? 'the rule had counted no packet when the snapshot was taken'
+        : `it had counted ${packets} packets when the snapshot was taken`,
+    );
+  if (kernel?.counter !== undefined && (kernel.counted ?? 0) > 0)
+    evidence.push(`${kernel.counter}, the counter of such losses, stood at ${kernel.counted}`);
+  return evidence.map((statement) => ({ how: 'observed', statement: `${place}: ${statement}` }));
 }
 
 function policyEvidence(policy: PolicyDecision | undefined): Evidence[] {
