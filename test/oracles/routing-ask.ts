@@ -188,8 +188,15 @@ export function askUs(netns: Netns, query: Query): ReadonlyMap<string, number> {
     iif === undefined ? { ...flow, oif, uid } : { ...flow, iif, ...noUser(dst) },
   );
   if (iif !== undefined && src !== undefined && dst.family === 4) {
-    const refused = refusedInput(netns, packetOf(query, src, dst), iif, result);
-    if (refused !== undefined) return new Map([[refused, 1]]);
+    // Each next hop is judged for itself: a packet that leaves as it came is looked at more closely.
+    const hops =
+      result.state === 'found' ? result.alternatives.map(({ nexthop }) => nexthop.device) : [undefined];
+    const refusals = hops.map((leaving) =>
+      refusedInput(netns, packetOf(query, src, dst), iif, result, leaving),
+    );
+    const refused = refusals.find((one) => one !== undefined);
+    if (refused !== undefined)
+      return new Map([...(refusals.includes(undefined) ? described(result, query, 4) : []), [refused, 1]]);
   }
   return described(result, query, dst.family);
 }
@@ -223,12 +230,19 @@ function described(result: RouteResult, query: Query, family: Family): ReadonlyM
 }
 
 /** ip_route_input_slow()'s refusals in their order; undefined: the route itself is the answer. */
-function refusedInput(netns: Netns, packet: Packet, iif: string, result: RouteResult): string | undefined {
+function refusedInput(
+  netns: Netns,
+  packet: Packet,
+  iif: string,
+  result: RouteResult,
+  hop: string | undefined,
+): string | undefined {
   const isLocal = result.state === 'found' && ['local', 'broadcast'].includes(result.route.type);
   const forwarding = forwards(netns, iif, 4).state === 'yes';
   const isSilent = packet.dst.value === 0n && packet.src.value === 0n;
   const limited = packet.dst.value === 0xffffffffn || isSilent;
-  const check = reversePathCheck(netns, packet, iif);
+  const isSent = result.state === 'found' && result.route.type === 'unicast';
+  const check = reversePathCheck(netns, packet, iif, isSent ? hop : undefined);
   if (check.state === 'unknown') return `unknown: ${check.why}`;
   if (check.state === 'martian' && check.anywhere === true) return 'invalid';
   if (!isLocal && !limited && !forwarding) return 'unreachable';
