@@ -18,6 +18,7 @@ import type { Parsed } from './result.ts';
 import { parseSs } from './ss.ts';
 import { parseSysctl } from './sysctl.ts';
 import { withoutSources } from './testing.ts';
+import { parseWg } from './wg.ts';
 
 const iptables = (text: string) => parseIptablesSave(text, { file: 'f', family: 4, backend: 'nft' });
 
@@ -33,6 +34,11 @@ const parsers: readonly [string, (text: string, file: string) => Parsed<unknown>
     'conntrack',
     parseConntrack,
     'tcp 6 26 TIME_WAIT src=10.0.0.1 dst=10.0.0.2 sport=1 dport=2 src=10.0.0.2 dst=10.0.0.1 sport=2 dport=1 [ASSURED] mark=0 use=1\n',
+  ],
+  [
+    'wg',
+    parseWg,
+    `# endpoints\nwg0\t${'A'.repeat(43)}=\t10.0.0.2:51820\n# allowed-ips\nwg0\t${'A'.repeat(43)}=\t10.244.2.0/24\n`,
   ],
   ['ss', parseSs, 'tcp LISTEN 0 4096 127.0.0.1%lo:80 0.0.0.0:* users:(("x",pid=1,fd=2))\n'],
   ['sysctl', parseSysctl, 'net.ipv4.ip_forward = 1\n'],

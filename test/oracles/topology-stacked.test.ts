@@ -9,7 +9,7 @@ import { compare, describeWrong, inflictAll, quieten } from './topology-compare.
 import { type Command, type Damage, formatDamage, generator } from './topology-damages.ts';
 import type { Asked } from './topology-flows.ts';
 
-const rounds = Number(process.env.PODPATH_TOPOLOGY_ROUNDS ?? 3);
+const rounds = Number(process.env.PODPATH_TOPOLOGY_ROUNDS ?? 2);
 const seed = Number(process.env.PODPATH_TOPOLOGY_SEED ?? Math.floor(Math.random() * 1_000_000));
 
 ownStateDir();
