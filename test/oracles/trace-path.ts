@@ -70,7 +70,7 @@ const event =
   /^trace id (\w+) (\w+ \S+) (\S+) (?:(packet): .*? ip id (\d+) |(policy) (\w+)|.*# handle (\d+) \(verdict ([^)]+)\))/;
 
 /** By IP id; every base chain that a packet comes to begins with its headers. */
-export function readTrace(text: string): ReadonlyMap<number, Way> {
+function readTrace(text: string): ReadonlyMap<number, Way> {
   const current = new Map<string, number>();
   const ways = new Map<number, string[]>();
   for (const line of text.split('\n')) {
