@@ -5,7 +5,7 @@ import { emptyConnections } from '../../src/dataplane/netfilter/conntrack.ts';
 import type { Netns } from '../../src/model/netns.ts';
 import { address } from '../../src/net/address.ts';
 import { formatPacket, type Packet, type TcpFlags } from '../../src/net/packet.ts';
-import { hosts, ports } from './netfilter-rules.ts';
+import { hosts as usualHosts, ports as usualPorts } from './netfilter-rules.ts';
 import { type Fate, type Simulated, simulate } from './netfilter-simulate.ts';
 import { inNetns, makeNetns, type Random, run } from './netfilter-support.ts';
 import { decode, encode, type Sequence, type Wire } from './netfilter-wire.ts';
@@ -34,6 +34,14 @@ export async function setUp(name: string): Promise<void> {
   await run(inNetns(name, ['sysctl', '-qw', ...settings.map((setting) => `net.ipv4.${setting}`)]));
 }
 
+/** Where packets go to: what the rules ask about. */
+export interface Ends {
+  readonly hosts: readonly string[];
+  readonly ports: readonly number[];
+}
+
+const usualEnds: Ends = { hosts: usualHosts, ports: usualPorts };
+
 export interface Injection {
   readonly via: string;
   readonly packet: Packet;
@@ -49,7 +57,7 @@ const oddFlags: readonly TcpFlags[] = [
 ];
 
 /** The first packet of a flow; its source port tells the flow from all others of the world. */
-function firstPacket(random: Random, flow: number, via: string): Packet {
+function firstPacket(random: Random, flow: number, via: string, { hosts, ports }: Ends): Packet {
   const side = via === 'tin' ? '10.1' : '10.2';
   const src =
     via === 'out'
@@ -101,9 +109,14 @@ function answerTo(random: Random, sent: Packet): Packet {
 }
 
 /** A flow: the first packet, an answer to what left, and the next packet of the sender. */
-export function randomFlow(random: Random, netns: Netns, flow: number): readonly Injection[] {
+export function randomFlow(
+  random: Random,
+  netns: Netns,
+  flow: number,
+  ends = usualEnds,
+): readonly Injection[] {
   const via = random.pick(['tin', 'tin', 'tout', 'out']);
-  const first = firstPacket(random, flow, via);
+  const first = firstPacket(random, flow, via, ends);
   const one = simulate(netns, emptyConnections(), via, first);
   const injections: Injection[] = [{ via, packet: first, sequence: { seq: 1000, ack: 0 }, simulated: one }];
   if (one.fate.kind !== 'forwarded' || one.fate.device === 'lo') return injections;
@@ -184,8 +197,9 @@ export async function compareWorld(
   random: Random,
   seed: number,
   tally: Map<string, number>,
+  ends: Ends = usualEnds,
 ): Promise<void> {
-  const flows = Array.from({ length: flowsPerWorld }, (_, flow) => randomFlow(random, netns, flow));
+  const flows = Array.from({ length: flowsPerWorld }, (_, flow) => randomFlow(random, netns, flow, ends));
   const injections = flows.flat();
   const input = injections
     .map(

@@ -57,6 +57,7 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   'iptables-legacy-save.txt': ['iptables-legacy-save', '-c'],
   'ip6tables-legacy-save.txt': ['ip6tables-legacy-save', '-c'],
   'nft.json': ['nft', '-j', 'list', 'ruleset'],
+  'nft.txt': ['nft', 'list', 'ruleset'],
   'ipset.txt': ['ipset', 'save'],
   'sysctl.txt': ['sysctl', '-a', '-r', '^net\\.(ipv4|ipv6|netfilter)'],
 };

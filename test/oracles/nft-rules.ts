@@ -305,3 +305,50 @@ export function randomNftRules(random: Random): string {
   });
   return `${tables.join('\n')}\n`;
 }
+
+/** Of netdev: no connections there, and of devices only the chain's own is known. */
+function deviceRule(random: Random): string {
+  const parts: string[] = [];
+  while (parts.length < 2 && random.chance(0.7))
+    parts.push(
+      random
+        .pick([addressMatch, bitMatch, transportMatch])(random)
+        .replaceAll(/@s_\w+/g, '{ 80, 443 }'),
+    );
+  const ends = [
+    'accept',
+    'drop',
+    'return',
+    'jump below',
+    'counter',
+    'meta mark set 0x40',
+    'meta mark set 0x1',
+    'ip ttl set 77',
+  ];
+  return [...parts, random.pick(ends)].join(' ');
+}
+
+/** Chains that see packets before PREROUTING and after POSTROUTING. */
+export function randomDeviceRules(random: Random): string {
+  const some = (): string[] => Array.from({ length: 1 + random.int(4) }, () => deviceRule(random));
+  const own = ['ingress', 'egress'].flatMap((hook) =>
+    ['tin', 'tout'].flatMap((device) =>
+      Array.from({ length: random.int(3) }, (_, i) =>
+        chain(`${hook}_${device}_${i}`, [
+          `type filter hook ${hook} device ${device} priority ${random.pick([-5, 0, 0, 7])}; policy ${random.chance(0.05) ? 'drop' : 'accept'};`,
+          // The injector proves that the device sends by a packet of zeros.
+          'meta length < 28 accept',
+          ...some(),
+        ]),
+      ),
+    ),
+  );
+  const below = chain(
+    'below',
+    some().map((line) => line.replace('jump below', 'return')),
+  );
+  const inet = random.chance(0.5)
+    ? `table inet edge {\n${chain('first', [`type filter hook ingress device tin priority 3;`, ...some().map((line) => line.replace('jump below', 'drop'))])}\n}\n`
+    : '';
+  return `table netdev edge {\n${[below, ...own].join('\n')}\n}\n${inet}`;
+}

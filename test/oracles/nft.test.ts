@@ -5,7 +5,7 @@ import { exec } from '../../src/system/exec.ts';
 import { compareWorld, setUp } from './netfilter-flows.ts';
 import { randomRules, randomSets } from './netfilter-rules.ts';
 import { cannotRun, inNetns, type Random, randomFrom, readNetns, run } from './netfilter-support.ts';
-import { randomNftRules } from './nft-rules.ts';
+import { randomDeviceRules, randomNftRules } from './nft-rules.ts';
 
 const why = cannotRun();
 if (why !== undefined) console.log(`nft oracle skipped: ${why}`);
@@ -25,9 +25,13 @@ async function randomWorld(random: Random): Promise<Netns | undefined> {
     const loaded = await exec(inNetns(name, ['iptables-nft-restore']), { input: rules });
     if (loaded.code !== 0) return undefined;
   }
-  if (!(await load(randomNftRules(random).split('\n')))) return undefined;
+  const isOnDevices = random.chance(0.4);
+  const rules = randomNftRules(random) + (isOnDevices ? randomDeviceRules(random) : '');
+  if (!(await load(rules.split('\n')))) return undefined;
   await exec(inNetns(name, ['conntrack', '-F']));
-  return readNetns(name, stateFiles);
+  // Both forms mean the same; the JSON of this nft does not name the devices of netdev chains.
+  const form = isOnDevices || random.chance(0.5) ? 'nft.txt' : 'nft.json';
+  return readNetns(name, [...stateFiles, form]);
 }
 
 /** nft refuses some combinations (tcp and udp fields in one rule): those lines are left out. */
@@ -51,7 +55,6 @@ const stateFiles = [
   'ip-route.json',
   'ip-rule.json',
   'iptables-save.txt',
-  'nft.json',
   'ipset.txt',
   'sysctl.txt',
 ];
