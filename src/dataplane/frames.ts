@@ -109,12 +109,20 @@ export function frameOut(world: World, cursor: Cursor, device: Device, dstMac: s
       'receive',
       `device ${device.name} is of kind ${device.kind}, which is not understood yet`,
       {
-        facts: { what: `devices of kind ${device.kind}` },
+        facts: { what: `devices of kind ${device.kind}`, ...openVswitch(device) },
         sources: [device.source],
       },
     ),
   ];
 }
+
+/** Open vSwitch keeps its flows to itself: nothing that was recorded shows them. */
+const openVswitch = ({ name, kind }: Device): { readonly todo?: string } =>
+  kind === 'openvswitch'
+    ? {
+        todo: `on the node: \`ovs-appctl ofproto/trace ${name} FLOW\` follows one packet, \`ovs-ofctl dump-flows ${name}\` lists the flows`,
+      }
+    : {};
 
 /** A frame arrives: bridge ports hand it to their bridge, other devices take only what is addressed to them. */
 export function frameIn(world: World, cursor: Cursor, device: Device, dstMac: string): readonly Stage[] {

@@ -29,7 +29,7 @@ const identities: Readonly<Record<string, number>> = {
   coredns: 1006,
 };
 
-export const policyHeader =
+const policyHeader =
   'POLICY   DIRECTION   IDENTITY   PORT/PROTO   PROXY PORT   AUTH TYPE   BYTES   PACKETS   PREFIX';
 const allowAll = ['Ingress', 'Egress'].map(
   (direction) =>

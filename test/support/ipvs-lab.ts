@@ -4,13 +4,13 @@
  */
 import { type Edits, inJson } from './recorded-lab.ts';
 
-export const nodes = ['node1', 'node2', 'node3'] as const;
+const nodes = ['node1', 'node2', 'node3'] as const;
 const nodeAddress = { node1: '10.99.0.11', node2: '10.99.0.12', node3: '10.99.0.13' } as const;
 
-export const apiBackends = ['10.244.1.3', '10.244.2.3', '10.244.3.3'] as const;
+const apiBackends = ['10.244.1.3', '10.244.2.3', '10.244.3.3'] as const;
 const clusterIps = ['10.96.0.10', '10.96.0.101', '10.96.0.102', '10.96.0.103'];
 
-export const rules = [
+const rules = [
   '*mangle',
   ':PREROUTING ACCEPT [0:0]',
   ':INPUT ACCEPT [0:0]',
