@@ -28,32 +28,32 @@ export interface Cursor {
   readonly netns: Netns;
   readonly packet: Packet;
   /** Set where the packet goes in fragments: the largest one's size. `packet` stays whole, as conntrack sees it. */
-  readonly fragmentBytes?: number;
-  readonly inDevice?: string;
+  readonly fragmentBytes?: number | undefined;
+  readonly inDevice?: string | undefined;
   /** skb->ipvs_property: IPVS has had its turn with the packet in this namespace. */
-  readonly byIpvs?: true;
+  readonly byIpvs?: true | undefined;
   /** Cilium's programs have had their turn with the packet in this namespace. */
-  readonly byCilium?: true;
+  readonly byCilium?: true | undefined;
   /** Set at OUTPUT where the packet is routed again, with this mark. */
-  readonly routeMark?: number;
+  readonly routeMark?: number | undefined;
   /** Somebody wants to read how it went: rules that match and near misses are kept. */
-  readonly explain?: true;
+  readonly explain?: true | undefined;
   readonly steps: readonly Step[];
   /** With `explain`: the rules that matched in this namespace. */
-  readonly rules?: readonly RuleVisit[];
+  readonly rules?: readonly RuleVisit[] | undefined;
   readonly hops: readonly Hop[];
   readonly connections: Connections;
   /** Probability of this variant, 0..1. */
   readonly share: number;
   /** A doubt that left more than one packet or connection possible: only one of them is walked, so its loss is not certain. */
-  readonly unsure?: Step;
+  readonly unsure?: Step | undefined;
   /** Steps whose outcome could not be told; if the packet survives, the answer is unknown because of them. */
   readonly doubts: readonly Step[];
   /** True remarks that do not decide. */
   readonly remarks: readonly Step[];
   readonly tunnels: readonly TunnelContext[];
   /** The socket that sent the flow's first packet: it takes the answer without listening. */
-  readonly client?: { readonly netnsId: string; readonly port: number };
+  readonly client?: { readonly netnsId: string; readonly port: number } | undefined;
 }
 
 export type Stage =
@@ -109,14 +109,42 @@ export const step = (
   ...detail,
 });
 
-/** The cursor with one more step that the packet passed. */
-export const pass = (cursor: Cursor, kind: StepKind, text: string, detail: StepDetail = {}): Cursor => ({
-  ...cursor,
-  steps: [...cursor.steps, step(kind, 'pass', text, detail)],
-});
+type Writable<T> = { -readonly [K in keyof Required<T>]: T[K] };
 
-export const addSteps = (cursor: Cursor, steps: readonly Step[]): Cursor =>
-  steps.length === 0 ? cursor : { ...cursor, steps: [...cursor.steps, ...steps] };
+/** A copy to change. Field by field: spreading objects of so many fields is what most of a walk's time went to. */
+export function copyOf(cursor: Cursor): Writable<Cursor> {
+  return {
+    netns: cursor.netns,
+    packet: cursor.packet,
+    fragmentBytes: cursor.fragmentBytes,
+    inDevice: cursor.inDevice,
+    byIpvs: cursor.byIpvs,
+    byCilium: cursor.byCilium,
+    routeMark: cursor.routeMark,
+    explain: cursor.explain,
+    steps: cursor.steps,
+    rules: cursor.rules,
+    hops: cursor.hops,
+    connections: cursor.connections,
+    share: cursor.share,
+    unsure: cursor.unsure,
+    doubts: cursor.doubts,
+    remarks: cursor.remarks,
+    tunnels: cursor.tunnels,
+    client: cursor.client,
+  };
+}
+
+/** The cursor with one more step that the packet passed. */
+export const pass = (cursor: Cursor, kind: StepKind, text: string, detail: StepDetail = {}): Cursor =>
+  addSteps(cursor, [step(kind, 'pass', text, detail)]);
+
+export function addSteps(cursor: Cursor, steps: readonly Step[]): Cursor {
+  if (steps.length === 0) return cursor;
+  const next = copyOf(cursor);
+  next.steps = [...cursor.steps, ...steps];
+  return next;
+}
 
 /** Ends the walk: the packet is lost here. */
 export function lose(
@@ -177,14 +205,27 @@ export function closeHop(cursor: Cursor, outDevice?: string): Cursor {
     ...(cursor.inDevice === undefined ? {} : { inDevice: cursor.inDevice }),
     ...(outDevice === undefined ? {} : { outDevice }),
   };
-  const { rules: _, ...rest } = cursor;
-  return { ...rest, hops: [...cursor.hops, hop], steps: [] };
+  const next = copyOf(cursor);
+  next.rules = undefined;
+  next.hops = [...cursor.hops, hop];
+  next.steps = [];
+  return next;
 }
 
 /** Moves the packet to another namespace. skb->mark does not cross: skb_scrub_packet() clears it between namespaces. */
 export function enter(cursor: Cursor, netns: Netns, inDevice: string, outDevice: string): Cursor {
+  const next = copyOf(closeHop(cursor, outDevice));
   // skb_scrub_packet() and nf_reset_ct() also clear ipvs_property.
-  const { byIpvs: _, byCilium: __, ...closed } = closeHop(cursor, outDevice);
-  const { proxied: _proxied, ...packet } = closed.packet;
-  return { ...closed, netns, inDevice, packet: { ...packet, mark: 0 } };
+  next.byIpvs = undefined;
+  next.byCilium = undefined;
+  next.netns = netns;
+  next.inDevice = inDevice;
+  next.packet = scrubbed(cursor.packet);
+  return next;
+}
+
+function scrubbed(packet: Packet): Packet {
+  if (packet.proxied === undefined) return packet.mark === 0 ? packet : { ...packet, mark: 0 };
+  const { proxied: _, ...rest } = packet;
+  return { ...rest, mark: 0 };
 }

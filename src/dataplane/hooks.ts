@@ -3,7 +3,7 @@ import type { HookName } from '../model/netfilter.ts';
 import { formatSource } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
 import type { Address } from '../net/address.ts';
-import { addSteps, type Cursor, doubt, lose, remark, type Stage, step } from './cursor.ts';
+import { addSteps, type Cursor, copyOf, doubt, lose, remark, type Stage, step } from './cursor.ts';
 import { ipvsAnswer } from './ipvs-answer.ts';
 import type { Decisive, HookOutcome, RuleView } from './netfilter/context.ts';
 import { traverseBridgeHook, traverseHook } from './netfilter/evaluate.ts';
@@ -102,8 +102,12 @@ function taken(cursor: Cursor, outcome: HookOutcome): Cursor {
   const { packet, connections, routeMark } = outcome;
   const share = cursor.share * outcome.share;
   const told = withAffinity(addSteps(visited(cursor, outcome), outcome.steps), outcome);
-  const next = { ...told, packet, connections, share };
-  return routeMark === undefined ? next : { ...next, routeMark };
+  const next = copyOf(told);
+  next.packet = packet;
+  next.connections = connections;
+  next.share = share;
+  if (routeMark !== undefined) next.routeMark = routeMark;
+  return next;
 }
 
 function accepted(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonly (Cursor | Stage)[] {

@@ -18,7 +18,7 @@ import type { HookContext, HookOutcome } from './context.ts';
 import { type HookProgram, programOf, type Stage, stagesIn } from './hook-program.ts';
 import { bridgeChains } from './nft/frame-hooks.ts';
 import { merge, outcome } from './outcomes.ts';
-import type { Next, Run, State } from './state.ts';
+import { copyOf, type Next, type Run, type State, withTracking } from './state.ts';
 import { natStep } from './steps.ts';
 import { runTracking, startTracking } from './tracking.ts';
 
@@ -102,12 +102,15 @@ function runStages(passage: Passage, index: number, state: State): readonly Hook
     case 'nat':
       return program.hasNat ? runNat(passage, stage.manip, state, next) : next(state);
     case 'confirm':
-      return next({
-        ...state,
-        connections: confirm(state.connections, state.tracking),
-        tracking: confirmed(state.tracking),
-      });
+      return next(inTable(state));
   }
+}
+
+function inTable(state: State): State {
+  const next = copyOf(state);
+  next.connections = confirm(state.connections, state.tracking);
+  next.tracking = confirmed(state.tracking);
+  return next;
 }
 
 const hookOf = (run: Run): HookName => run.context.hook;
@@ -139,7 +142,7 @@ function runNat(
     if (chain !== undefined) return chain.start(run, asked, (after) => ask(index + 1, after));
     // nf_nat_alloc_null_binding: no rule wanted it, and none will be asked again.
     const connectionDone = setMapping(current, manip, {});
-    const bound = { ...asked, tracking: { ...asked.tracking, connection: connectionDone } };
+    const bound = withTracking(asked, { ...asked.tracking, connection: connectionDone });
     // A reset goes the other way: what is bound here is not what is translated here.
     return next(translated(bound, manip, hook));
   };
@@ -147,15 +150,16 @@ function runNat(
 }
 
 function translated(state: State, manip: Manip, hook: HookName): State {
-  const { natStep: by, ...rest } = state;
   const packet = translate(state.tracking, manip, state.packet);
-  if (packet === state.packet) return rest;
+  const { natStep: by } = state;
+  if (packet === state.packet && by === undefined) return state;
+  const next = copyOf(state);
+  next.natStep = undefined;
+  if (packet === state.packet) return next;
   // nf_nat_ipv4_local_fn() routes again where the destination is another.
   const isRerouted = hook === 'output' && !sameAddress(packet.dst, state.packet.dst);
-  return {
-    ...rest,
-    ...(isRerouted ? { routeMark: packet.mark } : {}),
-    packet,
-    steps: [...state.steps, natStep(manip, state.packet, packet, hook, by)],
-  };
+  if (isRerouted) next.routeMark = packet.mark;
+  next.packet = packet;
+  next.steps = [...state.steps, natStep(manip, state.packet, packet, hook, by)];
+  return next;
 }

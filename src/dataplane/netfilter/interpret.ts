@@ -13,7 +13,16 @@ import { chainsOf } from './nearest/iptables.ts';
 import { nearestRules } from './nearest/search.ts';
 import { joinDoubt, merge, outcome } from './outcomes.ts';
 import { visited, visitedPolicy } from './path.ts';
-import type { Base, Frame, Next, Place, Run, State } from './state.ts';
+import {
+  type Base,
+  copyOf,
+  type Frame,
+  type Next,
+  type Place,
+  type Run,
+  type State,
+  withShare,
+} from './state.ts';
 import {
   acceptedStep,
   decisivePolicy,
@@ -87,7 +96,7 @@ function fork(
 ): readonly HookOutcome[] {
   const { state } = position;
   const follow = (share: number, matches: boolean): readonly HookOutcome[] => {
-    const scaled: Position = { ...position, state: { ...state, share } };
+    const scaled: Position = { frame: position.frame, index: position.index, state: withShare(state, share) };
     if (!matches) return interpret(run, place.base, scaled, next);
     const effect = apply(run, place, scaled, rule, next);
     return effect.kind === 'done' ? effect.outcomes : interpret(run, place.base, effect.position, next);
@@ -236,11 +245,10 @@ const rootOf = ({ base }: Place): Frame => ({ chain: base.chain, path: [base.cha
 function accepted(place: Place, state: State, rule: Rule): State {
   const { name } = place.base.table;
   if (name !== 'filter' && name !== 'security') return state;
-  return {
-    ...state,
-    decisive: decisiveRule(place, rule),
-    steps: [...state.steps, acceptedStep(place, rule)],
-  };
+  const next = copyOf(state);
+  next.decisive = decisiveRule(place, rule);
+  next.steps = [...state.steps, acceptedStep(place, rule)];
+  return next;
 }
 
 function refuse(
@@ -326,11 +334,10 @@ function cannotApply(
 function withMark(place: Place, state: State, rule: Rule, mark: number): State {
   const before = state.packet.mark;
   if (mark === before) return state;
-  return {
-    ...state,
-    packet: { ...state.packet, mark },
-    steps: [...state.steps, markStep(place, rule, 'mark', before, mark)],
-  };
+  const next = copyOf(state);
+  next.packet = { ...state.packet, mark };
+  next.steps = [...state.steps, markStep(place, rule, 'mark', before, mark)];
+  return next;
 }
 
 function withConnmark(place: Place, state: State, rule: Rule, change: (mark: number) => number): State {
@@ -369,7 +376,11 @@ function applyNat(
   const outcomes = choice.mappings.flatMap(({ manip, ...to }) => {
     const mapped = setMapping(connection, manip, to);
     const tracking = { ...state.tracking, connection: mapped };
-    return next({ ...state, share, tracking, natStep: { at: place, rule } });
+    const translating = copyOf(state);
+    translating.share = share;
+    translating.tracking = tracking;
+    translating.natStep = { at: place, rule };
+    return next(translating);
   });
   return { kind: 'done', outcomes: merge(outcomes) };
 }

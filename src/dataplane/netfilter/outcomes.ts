@@ -20,7 +20,7 @@ export function outcome(
     >
   > = {},
 ): HookOutcome {
-  return {
+  const made: { -readonly [K in keyof HookOutcome]: HookOutcome[K] } = {
     verdict,
     packet: state.packet,
     tracking: state.tracking,
@@ -30,12 +30,13 @@ export function outcome(
     },
     share: state.share,
     steps: state.steps,
-    ...(state.decisive === undefined ? {} : { decisive: state.decisive }),
-    ...(state.path === undefined ? {} : { path: state.path }),
-    ...(state.routeMark === undefined ? {} : { routeMark: state.routeMark }),
-    ...more,
     unseenTables: known([]),
   };
+  const { decisive, path, routeMark } = state;
+  if (decisive !== undefined) made.decisive = decisive;
+  if (path !== undefined) made.path = path;
+  if (routeMark !== undefined) made.routeMark = routeMark;
+  return Object.assign(made, more);
 }
 
 /** Two packets that nothing later can tell apart have one key; how they came to it does not matter. */

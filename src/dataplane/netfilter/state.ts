@@ -11,18 +11,47 @@ export interface State {
   readonly connections: Connections;
   readonly share: number;
   readonly steps: readonly Step[];
-  readonly decisive?: Decisive;
+  readonly decisive?: Decisive | undefined;
   /** At OUTPUT: the mark that the packet was routed again with. */
-  readonly routeMark?: number;
+  readonly routeMark?: number | undefined;
   /** What matched so far at this hook, where that is asked for. */
-  readonly path?: Visit;
+  readonly path?: Visit | undefined;
   /** The rule whose NAT the nat stage is about to apply. */
-  readonly natStep?: NatStep;
+  readonly natStep?: NatStep | undefined;
+}
+
+type Writable<T> = { -readonly [K in keyof Required<T>]: T[K] };
+
+/** A copy to change, field by field: every rule that does something makes one, and spreading takes many times as long. */
+export function copyOf(state: State): Writable<State> {
+  return {
+    packet: state.packet,
+    tracking: state.tracking,
+    connections: state.connections,
+    share: state.share,
+    steps: state.steps,
+    decisive: state.decisive,
+    routeMark: state.routeMark,
+    path: state.path,
+    natStep: state.natStep,
+  };
 }
 
 export interface NatStep {
   readonly at: Site;
   readonly rule: RuleView;
+}
+
+export function withShare(state: State, share: number): State {
+  const next = copyOf(state);
+  next.share = share;
+  return next;
+}
+
+export function withTracking(state: State, tracking: Tracking): State {
+  const next = copyOf(state);
+  next.tracking = tracking;
+  return next;
 }
 
 /** A built-in chain at the hook. */

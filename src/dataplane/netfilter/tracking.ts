@@ -14,7 +14,7 @@ import {
 import type { HookOutcome } from './context.ts';
 import { joinDoubt, outcome } from './outcomes.ts';
 import { recordedLookup } from './recorded.ts';
-import type { Next, Run, State } from './state.ts';
+import { copyOf, type Next, type Run, type State } from './state.ts';
 import { invalidStep } from './steps.ts';
 
 /** What conntrack of the namespace makes of the packet. */
@@ -40,12 +40,12 @@ export function runTracking(run: Run, hasRules: boolean, state: State, next: Nex
   if (tracking.connection !== undefined || tracking.state === 'UNTRACKED') return next(state);
   const tracked = startTracking(connections, netns, packet, tracking.template);
   const isSaid = tracked.state === 'INVALID' && hasRules;
-  const onward = (changed: Tracking) =>
-    next({
-      ...state,
-      tracking: changed,
-      ...(isSaid ? { steps: [...state.steps, invalidStep(packet)] } : {}),
-    });
+  const onward = (changed: Tracking) => {
+    const after = copyOf(state);
+    after.tracking = changed;
+    if (isSaid) after.steps = [...state.steps, invalidStep(packet)];
+    return next(after);
+  };
   const { connection } = tracked;
   if (connection === undefined || connection.confirmed) return onward(tracked);
   const full = fullTable(netns);
