@@ -1,13 +1,13 @@
 /** The kernel's own words about a loss: each line of the table provoked, and what the kernel shows compared with what we say. */
 import { fileURLToPath } from 'node:url';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { simulation } from '../../src/dataplane/simulate.ts';
 import type { KernelWords } from '../../src/model/verdict.ts';
 import { address, formatAddress } from '../../src/net/address.ts';
 import type { Packet } from '../../src/net/packet.ts';
 import { exec } from '../../src/system/exec.ts';
 import { setUp } from './netfilter-flows.ts';
-import { cannotRun, inNetns, readNetns, run } from './netfilter-support.ts';
+import { cannotRun, inNetns, readNetns, run, sweepNetns } from './netfilter-support.ts';
 import { decode, encode } from './netfilter-wire.ts';
 
 const why = cannotRun();
@@ -275,6 +275,7 @@ const lossCounters =
   /NoRoutes|AddrErrors|HdrErrors|IpOutDiscards|InDiscards|Fails|ReversePathFilter|TooBigErrors|OutRsts|NoPorts/;
 
 describe.skipIf(why !== undefined)('what the kernel shows of a loss', () => {
+  beforeAll(() => sweepNetns('pp-words'));
   afterAll(async () => {
     await exec(['ip', 'netns', 'delete', name]);
   });

@@ -32,6 +32,25 @@ export async function makeNetns(name: string): Promise<void> {
   await run(['ip', 'netns', 'add', name]);
 }
 
+/** Removes what killed runs left behind: namespaces `PREFIX-PID` whose process is gone. */
+export async function sweepNetns(prefix: string): Promise<void> {
+  const { stdout } = await exec(['ip', 'netns', 'list']);
+  for (const line of stdout.split('\n')) {
+    const [name = ''] = line.split(' ');
+    const pid = new RegExp(`^${prefix}-(\\d+)$`).exec(name)?.[1];
+    if (pid !== undefined && !isAlive(Number(pid))) await exec(['ip', 'netns', 'delete', name]);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** Reads the namespace's state with the commands that a collector uses. `skip` leaves files out that a test has no use for. */
 export async function readNetns(name: string, wanted: readonly string[]): Promise<Netns> {
   const files = new Map<string, string>();

@@ -5,7 +5,15 @@ import { formatPacket } from '../../src/net/packet.ts';
 import { exec } from '../../src/system/exec.ts';
 import { type Injection, injector, randomFlow, setUp } from './netfilter-flows.ts';
 import { randomRules, randomSets } from './netfilter-rules.ts';
-import { cannotRun, inNetns, type Random, randomFrom, readNetns, run } from './netfilter-support.ts';
+import {
+  cannotRun,
+  inNetns,
+  type Random,
+  randomFrom,
+  readNetns,
+  run,
+  sweepNetns,
+} from './netfilter-support.ts';
 import { encode } from './netfilter-wire.ts';
 import { randomNftRules } from './nft-rules.ts';
 import { readHandles, setOwnTtl, traced, traceRules, wordsOf } from './trace-path.ts';
@@ -105,6 +113,7 @@ async function compare(netns: Netns, random: Random, seed: number, tally: Tally)
 
 describe.skipIf(why !== undefined)("a packet's path is the one that the kernel traces", () => {
   beforeAll(async () => {
+    await sweepNetns('pp-path');
     await setUp(name);
     await setOwnTtl(name);
   });
