@@ -1,7 +1,7 @@
 /** Fields in nft's own words, and the JSON that nft gives for each (libnftables-json(5)). */
 import type { JsonObject } from '../json.ts';
 import type { Lexer } from './lexer.ts';
-import { isSign, isWord, NotUnderstood, skipSign, skipWord, takeName, takeNumber } from './words.ts';
+import { NotUnderstood, skipSign, skipWord, takeName, takeNumber } from './words.ts';
 
 const words = (text: string): ReadonlySet<string> => new Set(text.split(' '));
 
@@ -41,12 +41,8 @@ const chunkFields = words(
   'type flags length init-tag a-rwnd num-outbound-streams num-inbound-streams initial-tsn cum-tsn-ack num-gap-ack-blocks num-dup-tsns lowest-tsn seqno new-cum-tsn tsn stream ssn ppid',
 );
 
-/** Keys that may stand without the word `meta`. */
+/** Keys that nft prints without the word `meta`; other words begin other statements. */
 const bareMeta = words(
-  'length protocol priority mark iif iifname iiftype oif oifname oiftype skuid skgid nftrace rtclassid ibriport ibrname obriport obrname pkttype cpu iifgroup oifgroup cgroup ipsec time day hour',
-);
-/** Those that nft 1 prints without it; the others are words of other statements. */
-const printedBare = words(
   'mark iif iifname iiftype oif oifname oiftype skuid skgid nftrace rtclassid ibrname obrname ibriport obriport pkttype cpu iifgroup oifgroup cgroup',
 );
 
@@ -68,7 +64,7 @@ export function readField(lexer: Lexer): JsonObject | undefined {
     return twoWords(lexer, (protocol, field) => ({ payload: { protocol, field } }));
   if (has(extensions, text, next)) return twoWords(lexer, (name, field) => ({ exthdr: { name, field } }));
   if (text === 'meta') return meta(lexer);
-  if (printedBare.has(text)) return { meta: { key: lexer.next().text } };
+  if (bareMeta.has(text)) return { meta: { key: lexer.next().text } };
   const reader = Object.hasOwn(readers, text) ? readers[text] : undefined;
   return reader?.(lexer, next);
 }
@@ -198,10 +194,3 @@ export function spread(lexer: Lexer): { readonly mod: number } {
 
 export const takeOffset = (lexer: Lexer): number | undefined =>
   skipWord(lexer, 'offset') ? takeNumber(lexer) : undefined;
-
-/** Words that begin a match although no known field does: the bare keys of old versions. */
-export const isOldMeta = (lexer: Lexer): boolean => {
-  const token = lexer.peek();
-  const after = lexer.peek(1);
-  return token.kind === 'word' && bareMeta.has(token.text) && !isSign(after, '(') && !isWord(after, 'set');
-};
