@@ -11,7 +11,7 @@ export const runsCilium = (netns: Netns): boolean =>
 /** The node's end of a pod's cable. */
 export const isPodDevice = (name: string): boolean => /^lxc/.test(name);
 
-export function setting(world: World, key: string): string | undefined {
+function setting(world: World, key: string): string | undefined {
   const maps = orElse(world.snapshot.cluster.configMaps, []);
   return maps.find(({ name }) => name === 'cilium-config')?.data[key];
 }
