@@ -24,7 +24,7 @@ export const scaledHash = (key: Uint8Array, seed: number, modulus: number): numb
 const rotate = (value: number, bits: number): number => (value << bits) | (value >>> (32 - bits));
 
 /** Bob Jenkins' lookup3 as the kernel has it (include/linux/jhash.h), little-endian; `key` is not read as words. */
-export function jhash(key: Uint8Array, seed: number): number {
+function jhash(key: Uint8Array, seed: number): number {
   let a = (0xdeadbeef + key.length + seed) | 0;
   let [b, c] = [a, a];
   const word = (at: number): number => {
