@@ -2,7 +2,7 @@
 import type { Chain, Match, Rule, Target } from '../../../model/netfilter.ts';
 import { type Address, formatAddress } from '../../../net/address.ts';
 import { protocolNumber } from '../../../net/packet.ts';
-import { formatPrefix } from '../../../net/prefix.ts';
+import { contains, formatPrefix } from '../../../net/prefix.ts';
 import { statesOf } from '../entry-matches.ts';
 import { evaluateMatch, type Subject } from '../matches.ts';
 import type { Chains, Condition, Effect } from './view.ts';
@@ -46,8 +46,16 @@ function conditionOf(match: Match): Condition {
     ...(match.kind === 'ct-state' && positive ? { isVain: isAnswerOnly(match.states) } : {}),
     ...(match.kind === 'icmp-type' ? { isVain: ({ packet }: Subject) => packet.icmp === undefined } : {}),
     ...(match.kind === 'device' && match.name === 'lo' && positive ? { isVain: () => true } : {}),
+    ...(match.kind === 'address' && positive ? { isVain: isOtherEnd(match) } : {}),
   };
 }
+
+/** `-s POD` in a rule that stands beside `-d POD`: it is about what the pod sends, and this packet is for the pod. */
+const isOtherEnd =
+  ({ side, prefix }: Extract<Match, { kind: 'address' }>) =>
+  ({ packet }: Subject): boolean =>
+    prefix.length === (prefix.family === 4 ? 32 : 128) &&
+    contains(prefix, side === 'src' ? packet.dst : packet.src);
 
 /** What a new connection's packet never has. */
 const isAnswerOnly =

@@ -74,6 +74,17 @@ const kubeRouter = `
 `;
 
 describe('real shapes', () => {
+  test("kube-router: what a pod's own egress rule lets pass is no way in", () => {
+    const egress =
+      '-A KUBE-POD-FW-DB -s 10.244.2.3/32 -m comment --comment "default egress" -j MARK --set-xmark 0x10000/0x10000';
+    const log = '-A KUBE-POD-FW-DB -m mark ! --mark 0x10000/0x10000 -m limit';
+    const rules = kubeRouter.replace(log, `${egress}\n${log}`);
+    expect(rules).toContain(egress);
+    const told = near(filter(rules, 'create KUBE-SRC-A hash:ip\nadd KUBE-SRC-A 10.244.1.2')).join('\n');
+    expect(told).toContain('5432');
+    expect(told).not.toContain('default egress');
+  });
+
   test('kube-router: the rule that sets the accept mark, not the one that asks for it', () => {
     const sets = 'create KUBE-SRC-A hash:ip\nadd KUBE-SRC-A 10.244.1.2';
     const [first] = near(filter(kubeRouter, sets));

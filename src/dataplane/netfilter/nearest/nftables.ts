@@ -68,6 +68,7 @@ function matchCondition(statement: MatchStatement, table: NftTable): Condition {
     ...(mark === undefined ? {} : { mark }),
     ...(isAnswerState(statement) ? { isVain: ({ tracking }: Subject) => tracking.state === 'NEW' } : {}),
     ...(op === '==' && isLoopback(statement) ? { isVain: () => true } : {}),
+    ...(op === '==' && isAddress(left) ? { isVain: isOtherEnd(left.field, textOf(right)) } : {}),
   };
 }
 
@@ -98,6 +99,17 @@ const isAnswerState = ({ op, left, right }: MatchStatement): boolean =>
 
 const isLoopback = ({ left, right }: MatchStatement): boolean =>
   left.kind === 'meta' && (left.key === 'iifname' || left.key === 'iif') && textOf(right) === 'lo';
+
+type Payload = Extract<NftExpr, { kind: 'payload' }>;
+
+const isAddress = (left: NftExpr): left is Payload =>
+  left.kind === 'payload' && (left.field === 'saddr' || left.field === 'daddr');
+
+/** `saddr POD` beside `daddr POD`: what the pod sends, and this packet is for the pod. */
+const isOtherEnd =
+  (field: string, wanted: string) =>
+  ({ packet }: Subject): boolean =>
+    formatAddress(field === 'saddr' ? packet.dst : packet.src) === wanted;
 
 function distanceOf(left: NftExpr): number {
   switch (left.kind) {
