@@ -4,6 +4,7 @@ import { orElse } from '../model/known.ts';
 import type { Netns } from '../model/netns.ts';
 import type { Answer, Hop, Step } from '../model/verdict.ts';
 import { type Address, formatAddress, isLinkLocal, isUnspecified, sameAddress } from '../net/address.ts';
+import { swappedPorts } from '../net/made-up.ts';
 import type { Packet, Transport } from '../net/packet.ts';
 import { type Cursor, closeHop, doubt, type Stage } from './cursor.ts';
 import { emptyConnections } from './netfilter/conntrack.ts';
@@ -157,8 +158,7 @@ function replyTo(there: Cursor, flow: Flow, lengthBytes = there.packet.lengthByt
     ...asked,
     src: asked.dst,
     dst: asked.src,
-    srcPort: asked.dstPort,
-    dstPort: asked.srcPort,
+    ...swappedPorts(asked, asked.icmp !== undefined),
     lengthBytes,
     ttl: 64,
     mark: 0,
@@ -203,6 +203,9 @@ function atClient(back: Arrival, home: Netns, sent: Packet): Arrival {
   const right =
     netns.id === home.id && packet.src.value === sent.dst.value && packet.srcPort === sent.dstPort;
   if (right) return { cursor: closeHop(cursor), end: back.end };
+  // Rules that were not seen may be the ones that translate the answer.
+  const doubted = cursor.unsure ?? cursor.doubts[0];
+  if (doubted !== undefined) return { cursor: closeHop(cursor), end: { kind: 'unknown', step: doubted } };
   const step: Step = {
     kind: 'deliver',
     action: 'lost',

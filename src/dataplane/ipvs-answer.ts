@@ -1,6 +1,7 @@
 /** What IPVS does with answers, and what both directions need. */
 import type { Netns } from '../model/netns.ts';
 import { formatAddress } from '../net/address.ts';
+import { swappedPorts } from '../net/made-up.ts';
 import type { Packet } from '../net/packet.ts';
 import { type Endpoint, findBack } from './balanced.ts';
 import { type Cursor, step } from './cursor.ts';
@@ -36,8 +37,7 @@ export const turned = (packet: Packet): Packet => ({
   ...packet,
   src: packet.dst,
   dst: packet.src,
-  srcPort: packet.dstPort,
-  dstPort: packet.srcPort,
+  ...swappedPorts(packet, packet.icmp !== undefined),
 });
 
 /** IP_VS_CONN_F_NFCT: kube-proxy sets it, since KUBE-POSTROUTING could not masquerade otherwise. The kernel's default is 0. */

@@ -19,6 +19,8 @@ export interface RouteQuery {
   readonly dstPort?: number | undefined;
   /** User id of the socket; absent for an own packet: not known. What arrived counts as user 0's. */
   readonly uid?: number | undefined;
+  /** An own IPv4 packet whose source has to be an address of this namespace: any without FLOWI_FLAG_ANYSRC. */
+  readonly needsOwnSource?: boolean | undefined;
 }
 
 /** A route that fits and was passed over. */
@@ -62,15 +64,25 @@ export type RouteResult =
       readonly route?: Route;
       readonly rule?: RoutingRule;
     }
-  | { readonly state: 'none'; readonly skipped: readonly SkippedRoute[] }
+  | {
+      readonly state: 'none';
+      readonly skipped: readonly SkippedRoute[];
+      /** Where no table was asked. */
+      readonly why?: string;
+    }
   | { readonly state: 'unknown'; readonly why: string };
 
 export type FoundRoute = Extract<RouteResult, { state: 'found' }>;
 
 /** What routing rules can ask of a packet, besides its addresses. ICMP has no ports to them (flow dissector). */
-export const flowOf = ({ mark, tos, protocol, srcPort, dstPort }: Packet) => ({
+export const flowOf = ({ mark, tos, protocol, srcPort, dstPort, madeUp }: Packet) => ({
   mark,
   tos,
   protocol: protocolNumber[protocol],
-  ...(protocol === 'icmp' || protocol === 'icmpv6' ? { srcPort: 0, dstPort: 0 } : { srcPort, dstPort }),
+  ...(protocol === 'icmp' || protocol === 'icmpv6'
+    ? { srcPort: 0, dstPort: 0 }
+    : {
+        srcPort: madeUp?.src === undefined ? srcPort : undefined,
+        dstPort: madeUp?.dst === undefined ? dstPort : undefined,
+      }),
 });

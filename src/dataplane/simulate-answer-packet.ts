@@ -5,6 +5,7 @@
 import type { Netns } from '../model/netns.ts';
 import type { KernelAnswer } from '../model/simulated.ts';
 import { type Address, isLinkLocal, isMulticast } from '../net/address.ts';
+import { swappedPorts } from '../net/made-up.ts';
 import type { Packet } from '../net/packet.ts';
 import { isLocal, lookupRoute, type RouteResult, sysctl, sysctlDevice } from './routing.ts';
 import { selectAddress, selectSource6 } from './routing-source.ts';
@@ -144,8 +145,7 @@ function reset(refused: Refused, from: Address): Departure {
     src: from,
     dst: packet.src,
     protocol: 'tcp',
-    srcPort: packet.dstPort,
-    dstPort: packet.srcPort,
+    ...swappedPorts(packet, false),
     // nf_reject_ip_tcphdr_put(): what has no ACK is acknowledged.
     flags: packet.flags?.ack === true ? { rst: true } : { rst: true, ack: true },
     lengthBytes: six ? 60 : 40,

@@ -4,6 +4,7 @@ import type { Packet, Transport } from '../net/packet.ts';
 import {
   type Connection,
   type Connections,
+  compareTuples,
   defaultZone,
   invert,
   isIcmpError,
@@ -25,6 +26,8 @@ export interface ConnectionTable {
 export function connectionTable(netns: string, recorded: readonly ConntrackEntry[]): ConnectionTable {
   /** Connections of different zones share tuples. */
   const byTuple = new Map<string, readonly Connection[]>();
+  /** Those with a port that the kernel made up: an answer that names a port may be theirs. */
+  const madeUp = new Map<string, readonly Connection[]>();
   const mistrusted = new Set<string>();
   let setChanges: readonly SetChange[] = [];
   let balanced: Connections['balanced'] & {} = [];
@@ -44,17 +47,33 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
       const others = (byTuple.get(key) ?? []).filter((other) => ownKey(other) !== self);
       byTuple.set(key, [...others, connection]);
     }
+    if (connection.reply.madeUp !== undefined) {
+      const key = hostsKey(connection.protocol, connection.reply);
+      const others = (madeUp.get(key) ?? []).filter((other) => ownKey(other) !== self);
+      madeUp.set(key, [...others, connection]);
+    }
     return true;
   };
   for (const entry of recorded) {
     const connection = fromRecord(netns, entry);
     if (connection !== undefined) put(connection);
   }
+  const possible = (packet: Packet): readonly Connection[] => {
+    const looked = madeUp.size === 0 ? undefined : lookedUp(packet);
+    if (looked === undefined) return [];
+    const { protocol, tuple } = looked;
+    const others = madeUp.get(hostsKey(protocol, tuple)) ?? [];
+    return others.filter(({ reply }) => compareTuples(reply, tuple) === 'maybe');
+  };
   return {
     view: (packet) => {
       const key = lookupKey(packet);
       const found = key === undefined ? undefined : byTuple.get(key);
-      return { entries: found ?? [], balanced, ...(setChanges.length === 0 ? {} : { setChanges }) };
+      return {
+        entries: [...(found ?? []), ...possible(packet)],
+        balanced,
+        ...(setChanges.length === 0 ? {} : { setChanges }),
+      };
     },
     keep: (connections) => {
       balanced = connections.balanced ?? balanced;
@@ -85,12 +104,21 @@ const zoneOf = ({ zone = defaultZone }: Connection, side: 'original' | 'reply'):
 const ownKey = (connection: Connection): string =>
   `${keyOf(connection.protocol, connection.original)} ${zoneOf(connection, 'original')}`;
 
-const keyOf = (protocol: Transport, { src, dst, srcPort, dstPort }: Tuple): string =>
-  `${protocol} ${src.family} ${src.value} ${srcPort} ${dst.value} ${dstPort}`;
+const keyOf = (protocol: Transport, { src, dst, srcPort, dstPort, madeUp }: Tuple): string =>
+  `${protocol} ${src.family} ${src.value} ${madeUp?.src?.of ?? srcPort} ${dst.value} ${madeUp?.dst?.of ?? dstPort}`;
+
+const hostsKey = (protocol: Transport, { src, dst }: Tuple): string =>
+  `${protocol} ${src.family} ${src.value} ${dst.value}`;
+
+function lookupKey(packet: Packet): string | undefined {
+  const looked = lookedUp(packet);
+  return looked === undefined ? undefined : keyOf(looked.protocol, looked.tuple);
+}
 
 /** The tuple that conntrack looks for: the packet's own, or of an ICMP error that of the answer to what it quotes. */
-function lookupKey(packet: Packet): string | undefined {
-  if (!isIcmpError(packet)) return keyOf(packet.protocol, tupleOf(packet));
+function lookedUp(packet: Packet): { readonly protocol: Transport; readonly tuple: Tuple } | undefined {
+  if (!isIcmpError(packet)) return { protocol: packet.protocol, tuple: tupleOf(packet) };
   const { quoted } = packet;
-  return quoted === undefined ? undefined : keyOf(quoted.protocol, invert(quoted.protocol, tupleOf(quoted)));
+  if (quoted === undefined) return undefined;
+  return { protocol: quoted.protocol, tuple: invert(quoted.protocol, tupleOf(quoted)) };
 }

@@ -180,8 +180,9 @@ function distinct(ends: readonly Way[]): readonly Way[] {
 }
 
 function lookOf({ verdict, oif, packet }: Simulated): string {
-  const { src, dst, srcPort, dstPort, mark } = packet;
-  return [verdict, oif, src.value, srcPort, dst.value, dstPort, mark].join(' ');
+  const { src, dst, srcPort, dstPort, madeUp, mark } = packet;
+  const ports = [madeUp?.src?.of ?? srcPort, madeUp?.dst?.of ?? dstPort];
+  return [verdict, oif, src.value, dst.value, ...ports, mark].join(' ');
 }
 
 function byChance(packet: Packet, ends: readonly Way[]): Simulated {

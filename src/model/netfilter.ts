@@ -158,6 +158,8 @@ export interface NatRange {
   readonly from?: bigint;
   readonly to?: bigint;
   readonly ports?: PortRange;
+  /** --random, --random-fully: a port is made up even where the packet's own would do. */
+  readonly random?: true;
 }
 
 export type Target =
@@ -169,10 +171,10 @@ export type Target =
   | { readonly kind: 'return' }
   | { readonly kind: 'jump' | 'goto'; readonly chain: string }
   | { readonly kind: 'dnat' | 'snat'; readonly range: NatRange }
-  | { readonly kind: 'masquerade'; readonly ports?: PortRange }
+  | { readonly kind: 'masquerade'; readonly ports?: PortRange; readonly random?: true }
   /** NETMAP: the network part is replaced, the host part stays. */
   | { readonly kind: 'netmap'; readonly prefix: Prefix }
-  | { readonly kind: 'redirect'; readonly ports?: PortRange }
+  | { readonly kind: 'redirect'; readonly ports?: PortRange; readonly random?: true }
   /** mark = (mark & ~mask) ^ value: xt_MARK's --set-xmark; the other spellings are lowered to it. */
   | { readonly kind: 'set-mark'; readonly value: number; readonly mask: number }
   | { readonly kind: 'set-connmark'; readonly value: number; readonly mask: number }

@@ -1,5 +1,6 @@
 /** One network namespace's recorded state: a node's, or a pod's. Field names follow iproute2. */
 import type { Address, Family } from '../net/address.ts';
+import type { MadeUpPorts } from '../net/made-up.ts';
 import type { Prefix } from '../net/prefix.ts';
 import type { IpcacheEntry, LbService, LxcEntry, PolicyEntry } from './cilium-maps.ts';
 import type { VirtualServer } from './ipvs.ts';
@@ -30,6 +31,8 @@ export interface Netns {
   readonly wireguard: Known<readonly WireGuardDevice[]>;
   /** Every rule set recorded for the namespace: ip/ip6, nft and legacy backends. An empty save is a rule set without tables. */
   readonly rulesets: Known<readonly Ruleset[]>;
+  /** Why the rules of one of the two iptables backends are not known, by family; `rulesets` then holds the other's. */
+  readonly unseenSaves?: Readonly<Partial<Record<Family, string>>>;
   /** Every nftables table, also those that iptables-nft made (their rules stand in `rulesets` too). */
   readonly nftTables: Known<readonly NftTable[]>;
   readonly ipsets: Known<readonly IpSet[]>;
@@ -264,6 +267,8 @@ export interface Tuple {
   readonly dst: Address;
   readonly srcPort: number;
   readonly dstPort: number;
+  /** Ports that are not known: the kernel made them up. */
+  readonly madeUp?: MadeUpPorts;
 }
 
 export interface Resolver {

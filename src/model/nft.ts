@@ -139,6 +139,8 @@ export type NftStatement =
       readonly family?: string;
       readonly address?: NftExpr;
       readonly port?: NftExpr;
+      /** A port is made up even where the packet's own would do: `random`, `fully-random`. */
+      readonly random?: true;
     }
   | { readonly kind: 'notrack' }
   /** Goes on for some packets and not for others, by time or count: limit, quota, ct count. */

@@ -1,5 +1,6 @@
 /** A packet as the walk and the rule engines see it: headers only, one level of encapsulation inside another. */
 import { type Address, formatAddress } from './address.ts';
+import type { MadeUpPorts } from './made-up.ts';
 
 export type Transport = 'tcp' | 'udp' | 'sctp' | 'icmp' | 'icmpv6' | 'ipip' | 'ipv6' | 'gre';
 
@@ -29,6 +30,8 @@ export interface Packet {
   /** 0 where the protocol has no ports. */
   readonly srcPort: number;
   readonly dstPort: number;
+  /** Ports that are not known: a kernel on the way made them up. */
+  readonly madeUp?: MadeUpPorts;
   readonly flags?: TcpFlags;
   readonly icmp?: { readonly type: number; readonly code: number; readonly id?: number };
   /** Whole IP packet in bytes, headers included. */
@@ -61,7 +64,7 @@ export type Inner =
   /** Public keys of the sender's device and of the peer that can open it. */
   | { readonly kind: 'wireguard'; readonly packet: Packet; readonly from: string; readonly to: string };
 
-const withPort = (a: Address, port: number): string =>
+const withPort = (a: Address, port: number | '?'): string =>
   port === 0
     ? formatAddress(a)
     : a.family === 4
@@ -72,7 +75,9 @@ const withPort = (a: Address, port: number): string =>
 export function formatPacket(packet: Packet): string {
   const icmp = packet.icmp ? ` type ${packet.icmp.type} code ${packet.icmp.code}` : '';
   const inner = packet.inner ? ` (${innerName(packet.inner)}: ${formatPacket(packet.inner.packet)})` : '';
-  return `${withPort(packet.src, packet.srcPort)} -> ${withPort(packet.dst, packet.dstPort)} ${packet.protocol}${icmp}${inner}`;
+  const { madeUp, srcPort, dstPort } = packet;
+  const src = packet.icmp === undefined && madeUp?.src !== undefined ? '?' : srcPort;
+  return `${withPort(packet.src, src)} -> ${withPort(packet.dst, madeUp?.dst === undefined ? dstPort : '?')} ${packet.protocol}${icmp}${inner}`;
 }
 
 function innerName(inner: Inner): string {

@@ -174,13 +174,13 @@ const targets: readonly [string, Target][] = [
   ],
   [
     '-j DNAT --to-destination :8080-8090 --random',
-    { kind: 'dnat', range: { ports: { from: 8080, to: 8090 } } },
+    { kind: 'dnat', range: { ports: { from: 8080, to: 8090 }, random: true } },
   ],
   [
     '-j SNAT --to-source 10.0.0.1-10.0.0.3 --random-fully',
-    { kind: 'snat', range: { from: v4('10.0.0.1'), to: v4('10.0.0.3') } },
+    { kind: 'snat', range: { from: v4('10.0.0.1'), to: v4('10.0.0.3'), random: true } },
   ],
-  ['-j MASQUERADE --random-fully', { kind: 'masquerade' }],
+  ['-j MASQUERADE --random-fully', { kind: 'masquerade', random: true }],
   ['-j MASQUERADE --to-ports 1024-2000', { kind: 'masquerade', ports: { from: 1024, to: 2000 } }],
   ['-j NETMAP --to 10.9.0.0/16', { kind: 'netmap', prefix: prefix('10.9.0.0/16') }],
   ['-j TTL --ttl-dec 1', { kind: 'set-ttl', how: 'dec', value: 1 }],

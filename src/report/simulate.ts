@@ -3,14 +3,21 @@ import type { Simulated } from '../model/simulated.ts';
 import { formatSource } from '../model/source.ts';
 import type { KernelWords, NearRule, RuleVisit } from '../model/verdict.ts';
 import { formatAddress } from '../net/address.ts';
+import type { Packet } from '../net/packet.ts';
 
 export interface SimulatedJson {
   readonly verdict: Simulated['verdict'];
   readonly oif: string | null;
   readonly src: string;
   readonly dst: string;
-  readonly sport: number;
-  readonly dport: number;
+  /** null: the kernel makes it up; `madeUp` says within what. */
+  readonly sport: number | null;
+  readonly dport: number | null;
+  /** Ports that the kernel makes up as it translates, first and last of what they may be. */
+  readonly madeUp?: {
+    readonly sport?: readonly [number, number];
+    readonly dport?: readonly [number, number];
+  };
   readonly mark: number;
   readonly ttl: number;
   readonly reason: string;
@@ -57,8 +64,7 @@ export function simulatedJson(end: Simulated): SimulatedJson {
     oif: end.oif ?? null,
     src: formatAddress(packet.src),
     dst: formatAddress(packet.dst),
-    sport: packet.srcPort,
-    dport: packet.dstPort,
+    ...portsJson(packet),
     mark: packet.mark,
     ttl: packet.ttl,
     reason: end.reason,
@@ -68,6 +74,24 @@ export function simulatedJson(end: Simulated): SimulatedJson {
     ...(answerEnd === undefined ? {} : { answerVerdict: simulatedJson(answerEnd) }),
     ...(share === undefined ? {} : { share }),
     ...(alternatives === undefined ? {} : { alternatives: alternatives.map(simulatedJson) }),
+  };
+}
+
+function portsJson({
+  srcPort,
+  dstPort,
+  icmp,
+  madeUp,
+}: Packet): Pick<SimulatedJson, 'sport' | 'dport' | 'madeUp'> {
+  if (madeUp === undefined || icmp !== undefined) return { sport: srcPort, dport: dstPort };
+  const { src, dst } = madeUp;
+  return {
+    sport: src === undefined ? srcPort : null,
+    dport: dst === undefined ? dstPort : null,
+    madeUp: {
+      ...(src === undefined ? {} : { sport: [src.from, src.to] as const }),
+      ...(dst === undefined ? {} : { dport: [dst.from, dst.to] as const }),
+    },
   };
 }
 

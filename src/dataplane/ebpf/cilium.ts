@@ -5,6 +5,7 @@
 import type { LxcEntry } from '../../model/cilium-maps.ts';
 import type { Device } from '../../model/netns.ts';
 import { formatAddress, sameAddress } from '../../net/address.ts';
+import { swappedPorts } from '../../net/made-up.ts';
 import type { Packet } from '../../net/packet.ts';
 import { type Balanced, findBack, findTowards, remember } from '../balanced.ts';
 import { type Cursor, cannotTell, lose, pass, type Stage, step } from '../cursor.ts';
@@ -111,8 +112,7 @@ const turned = (packet: Packet): Packet => ({
   ...packet,
   src: packet.dst,
   dst: packet.src,
-  srcPort: packet.dstPort,
-  dstPort: packet.srcPort,
+  ...swappedPorts(packet, packet.icmp !== undefined),
 });
 
 /** ct_create4(): the answer will not be asked for policies. */

@@ -3,9 +3,11 @@
  * One table serves every namespace; a connection belongs to one.
  */
 import type { CtTarget } from '../../model/match-modules.ts';
+import type { PortRange } from '../../model/netfilter.ts';
 import type { Tuple } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
 import { type Address, sameAddress } from '../../net/address.ts';
+import { type MadeUpPort, portsOf, samePort, swappedPorts } from '../../net/made-up.ts';
 import type { Packet, Transport } from '../../net/packet.ts';
 import type { Balanced } from '../balanced.ts';
 import type { SetChange } from './ipsets.ts';
@@ -137,14 +139,17 @@ export function isIcmpError(packet: Packet): boolean {
 
 /** Ports stand for themselves; of ICMP the id is the source port and type and code the destination port, as in the kernel. */
 export function tupleOf(packet: Packet): Tuple {
+  const { madeUp } = packet;
   if (packet.icmp !== undefined && isIcmp(packet.protocol))
     return {
       src: packet.src,
       dst: packet.dst,
       srcPort: packet.icmp.id ?? 0,
       dstPort: packet.icmp.type * 256 + packet.icmp.code,
+      ...(madeUp === undefined ? {} : { madeUp }),
     };
-  return { src: packet.src, dst: packet.dst, srcPort: packet.srcPort, dstPort: packet.dstPort };
+  const { src, dst, srcPort, dstPort } = packet;
+  return { src, dst, srcPort, dstPort, ...(madeUp === undefined ? {} : { madeUp }) };
 }
 
 export function invert(protocol: Transport, tuple: Tuple): Tuple {
@@ -157,16 +162,22 @@ export function invert(protocol: Transport, tuple: Tuple): Tuple {
       dst: tuple.src,
       srcPort: tuple.srcPort,
       dstPort: inverse * 256 + (tuple.dstPort % 256),
+      ...(tuple.madeUp === undefined ? {} : { madeUp: tuple.madeUp }),
     };
   }
-  return { src: tuple.dst, dst: tuple.src, srcPort: tuple.dstPort, dstPort: tuple.srcPort };
+  return { src: tuple.dst, dst: tuple.src, ...swappedPorts(tuple, false) };
 }
 
-const sameTuple = (a: Tuple, b: Tuple): boolean =>
-  a.srcPort === b.srcPort &&
-  a.dstPort === b.dstPort &&
-  sameAddress(a.src, b.src) &&
-  sameAddress(a.dst, b.dst);
+const sameTuple = (a: Tuple, b: Tuple): boolean => compareTuples(a, b) === true;
+
+/** 'maybe': but for a port that the kernel made up they are the same. */
+export function compareTuples(a: Tuple, b: Tuple): boolean | 'maybe' {
+  if (!sameAddress(a.src, b.src) || !sameAddress(a.dst, b.dst)) return false;
+  const from = samePort(a.srcPort, a.madeUp?.src, b.srcPort, b.madeUp?.src);
+  const to = samePort(a.dstPort, a.madeUp?.dst, b.dstPort, b.madeUp?.dst);
+  if (from === false || to === false) return false;
+  return from === true && to === true ? true : 'maybe';
+}
 
 export const defaultZone: Zone = { original: 0, reply: 0 };
 
@@ -186,6 +197,8 @@ export interface TrackOptions {
   /** Named by a CT rule. */
   readonly helper?: string;
   readonly recorded?: RecordedLookup;
+  /** A packet whose port may be the one that the kernel made up for a connection is taken to belong to it. */
+  readonly guesses?: true;
 }
 
 /** nf_ct_key_equal: the tuple in one of its directions, in a zone with the id that the packet's zone has for that direction. */
@@ -193,9 +206,14 @@ function directionOf(
   { original, reply, zone = defaultZone }: Connection,
   tuple: Tuple,
   wanted: Zone,
+  guesses = false,
 ): TrackDirection | undefined {
-  if (sameTuple(original, tuple) && zone.original === wanted.original) return 'original';
-  if (sameTuple(reply, tuple) && zone.reply === wanted.reply) return 'reply';
+  const fits = (own: Tuple): boolean => {
+    const same = compareTuples(own, tuple);
+    return same === true || (same === 'maybe' && guesses && tuple.madeUp === undefined);
+  };
+  if (zone.original === wanted.original && fits(original)) return 'original';
+  if (zone.reply === wanted.reply && fits(reply)) return 'reply';
   return undefined;
 }
 
@@ -205,13 +223,13 @@ function lookupConnection(
   netns: string,
   protocol: Transport,
   tuple: Tuple,
-  { zone = defaultZone, recorded }: TrackOptions,
+  { zone = defaultZone, recorded, guesses }: TrackOptions,
 ): Found | undefined {
   // Newest first: a replaced connection stands at the end.
   for (let i = view.entries.length - 1; i >= 0; i--) {
     const connection = view.entries[i];
     if (connection === undefined || connection.netns !== netns || connection.protocol !== protocol) continue;
-    const direction = directionOf(connection, tuple, zone);
+    const direction = directionOf(connection, tuple, zone, guesses);
     if (direction !== undefined) return connection.dead ? undefined : { connection, direction };
   }
   for (const connection of recorded?.(protocol, tuple) ?? []) {
@@ -391,36 +409,50 @@ export function translate(tracking: Tracking, manip: Manip, packet: Packet): Pac
     const outer = manip === 'src' ? { ...packet, src: opposite.dst } : { ...packet, dst: opposite.src };
     if (quoted === undefined) return outer;
     const inner =
-      manip === 'src'
-        ? withSide(quoted, 'dst', opposite.dst, opposite.dstPort)
-        : withSide(quoted, 'src', opposite.src, opposite.srcPort);
+      manip === 'src' ? withSide(quoted, 'dst', opposite, 'dst') : withSide(quoted, 'src', opposite, 'src');
     return { ...outer, quoted: inner };
   }
   return manip === 'src'
-    ? withSide(packet, 'src', opposite.dst, opposite.dstPort)
-    : withSide(packet, 'dst', opposite.src, opposite.srcPort);
+    ? withSide(packet, 'src', opposite, 'dst')
+    : withSide(packet, 'dst', opposite, 'src');
 }
 
-function withSide(packet: Packet, side: Manip, address: Address, port: number): Packet {
-  if (isIcmp(packet.protocol) || packet.protocol === 'ipip')
-    return side === 'src' ? { ...packet, src: address } : { ...packet, dst: address };
-  return side === 'src'
-    ? { ...packet, src: address, srcPort: port }
-    : { ...packet, dst: address, dstPort: port };
+/** The packet with one side as the `end` of a tuple has it. */
+function withSide(packet: Packet, side: Manip, tuple: Tuple, end: Manip): Packet {
+  const address = end === 'src' ? tuple.src : tuple.dst;
+  const moved = side === 'src' ? { ...packet, src: address } : { ...packet, dst: address };
+  if (packet.protocol === 'ipip') return moved;
+  if (isIcmp(packet.protocol)) {
+    if (packet.icmp === undefined || packet.madeUp?.src?.of === tuple.madeUp?.src?.of) return moved;
+    return withMadeUp({ ...moved, icmp: { ...packet.icmp, id: tuple.srcPort } }, 'src', tuple.madeUp?.src);
+  }
+  const port = end === 'src' ? tuple.srcPort : tuple.dstPort;
+  const translated = side === 'src' ? { ...moved, srcPort: port } : { ...moved, dstPort: port };
+  return withMadeUp(translated, side, tuple.madeUp?.[end]);
+}
+
+function withMadeUp(packet: Packet, side: Manip, made: MadeUpPort | undefined): Packet {
+  const { madeUp, ...rest } = packet;
+  if (madeUp === undefined && made === undefined) return packet;
+  const ports = side === 'src' ? portsOf(made, madeUp?.dst) : portsOf(madeUp?.src, made);
+  return ports.src === undefined && ports.dst === undefined ? rest : { ...rest, madeUp: ports };
 }
 
 /** nf_nat_setup_info: fixes one side's mapping for good; an unchanged tuple only sets the DONE bit. */
 export function setMapping(
   connection: Connection,
   manip: Manip,
-  to: { readonly address?: Address; readonly port?: number },
+  to: { readonly address?: Address; readonly port?: number; readonly made?: PortRange },
 ): Connection {
   const key = manip === 'src' ? 'dst' : 'src';
   const portKey = manip === 'src' ? 'dstPort' : 'srcPort';
+  const { madeUp: _, ...plain } = connection.reply;
+  const madeUp = madeUpBy(connection, manip, to);
   const reply: Tuple = {
-    ...connection.reply,
+    ...plain,
     ...(to.address === undefined ? {} : { [key]: to.address }),
     ...(to.port === undefined || isIcmp(connection.protocol) ? {} : { [portKey]: to.port }),
+    ...(madeUp?.src === undefined && madeUp?.dst === undefined ? {} : { madeUp }),
   };
   const changed = !sameTuple(reply, connection.reply);
   return {
@@ -429,4 +461,26 @@ export function setMapping(
     natDone: { ...connection.natDone, [manip]: true },
     natChanged: { ...connection.natChanged, [manip]: connection.natChanged[manip] || changed },
   };
+}
+
+/** That a port made up is the one that the packet had is not taken into account: one case in tens of thousands. */
+function madeUpBy(
+  { netns, protocol, original, reply }: Connection,
+  manip: Manip,
+  { port, made }: { readonly port?: number; readonly made?: PortRange },
+): Tuple['madeUp'] {
+  if (port === undefined && made === undefined) return reply.madeUp;
+  const { src, dst, srcPort, dstPort, madeUp } = original;
+  const of = [
+    netns,
+    protocol,
+    src.value,
+    madeUp?.src?.of ?? srcPort,
+    dst.value,
+    madeUp?.dst?.of ?? dstPort,
+    manip,
+  ];
+  const own = made && { from: made.from, to: made.to, of: of.join(' ') };
+  if (isIcmp(protocol)) return made === undefined ? reply.madeUp : portsOf(own, undefined);
+  return manip === 'src' ? portsOf(reply.madeUp?.src, own) : portsOf(own, reply.madeUp?.dst);
 }

@@ -163,6 +163,11 @@ export function makeDispatch<R>(
   return (seen) => {
     const lists = unconditional.length > 0 ? [unconditional] : [];
     for (const { lane, buckets } of used) {
+      // A port that the kernel made up may be any of them.
+      if (lane.kind === 'port' && seen.packet.madeUp?.[lane.side] !== undefined) {
+        for (const bucket of buckets.values()) lists.push(bucket);
+        continue;
+      }
       const key = readKey(lane, seen);
       const bucket = key === undefined ? undefined : buckets.get(key);
       if (bucket !== undefined) lists.push(bucket);

@@ -1,6 +1,7 @@
 /** Matches that ask about the connection's entry, the frame, the sender or the way back. */
 import type { CtCondition, CtState, Match } from '../../model/netfilter.ts';
 import { isLinkLocal, isMulticast, isUnspecified } from '../../net/address.ts';
+import { portIn, whyMadeUp } from '../../net/made-up.ts';
 import { protocolNumber } from '../../net/packet.ts';
 import { contains } from '../../net/prefix.ts';
 import { lookupRoute } from '../routing-lookup.ts';
@@ -51,7 +52,10 @@ function conditionMatches(
     case 'port': {
       const tuple = connection[condition.tuple];
       const port = condition.side === 'src' ? tuple.srcPort : tuple.dstPort;
-      return negateIf(condition.negate, condition.range.from <= port && port <= condition.range.to);
+      const made = tuple.madeUp?.[condition.side];
+      const found = portIn(port, made, [condition.range]);
+      if (found === 'maybe') return { doubt: made === undefined ? '' : whyMadeUp(made) };
+      return negateIf(condition.negate, found);
     }
     case 'direction':
       return negateIf(condition.negate, condition.direction === direction);

@@ -2,6 +2,7 @@
 import type { SetOperation } from '../../model/match-modules.ts';
 import type { IpSet } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
+import { type MadeUpPort, whyMadeUp } from '../../net/made-up.ts';
 import { type Packet, protocolNumber } from '../../net/packet.ts';
 import { contains } from '../../net/prefix.ts';
 import {
@@ -48,9 +49,21 @@ export function inSet(netns: Netns, name: string, query: SetQuery): Truth {
   if (!takes(set, compiled, query)) return false;
   const values = valuesOf(compiled, query);
   if (values === undefined) return false;
+  const unsure = madeUpPort(compiled, query);
+  if (unsure !== undefined) return { doubt: `set ${name}: ${whyMadeUp(unsure)}` };
   const recorded = lookup(name, compiled, values, query);
   const changes = (query.changes ?? []).filter((one) => one.netns === netns.id && one.set === name);
   return changes.length === 0 ? recorded : changed(name, recorded, compiled, values, changes);
+}
+
+/** The port that the set asks for, where the kernel made it up. */
+function madeUpPort({ dimensions }: Compiled, { packet, directions }: SetQuery): MadeUpPort | undefined {
+  if (packet.madeUp === undefined || packet.icmp !== undefined) return undefined;
+  for (const [i, dimension] of dimensions.entries()) {
+    const made = dimension === 'port' ? packet.madeUp[directions[i] ?? 'src'] : undefined;
+    if (made !== undefined) return made;
+  }
+  return undefined;
 }
 
 const setNames = new WeakMap<readonly IpSet[], ReadonlyMap<string, IpSet>>();
@@ -257,5 +270,6 @@ export function setChange(netns: Netns, operation: SetOperation, query: SetQuery
   if (set === undefined || compiled === undefined || typeof compiled === 'string') return unsure;
   if (!takes(set, compiled, query)) return undefined;
   const values = valuesOf(compiled, query);
+  if (madeUpPort(compiled, query) !== undefined) return unsure;
   return values && { ...unsure, values };
 }

@@ -1,6 +1,7 @@
 /** One match of one rule against one packet. */
 import type { Match, Rule } from '../../model/netfilter.ts';
 import { isMulticast, isUnspecified } from '../../net/address.ts';
+import { portIn, whyMadeUp } from '../../net/made-up.ts';
 import { type Packet, protocolNumber } from '../../net/packet.ts';
 import { contains } from '../../net/prefix.ts';
 import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../routing-tables.ts';
@@ -147,11 +148,16 @@ function nameMatches(pattern: string, name: string | undefined): boolean {
   return pattern.endsWith('+') ? actual.startsWith(pattern.slice(0, -1)) : actual === pattern;
 }
 
-function portMatches(match: Extract<Match, { kind: 'port' }>, packet: Packet): boolean {
-  const inRanges = (port: number) => match.ranges.some(({ from, to }) => from <= port && port <= to);
-  if (match.side === 'src') return inRanges(packet.srcPort);
-  if (match.side === 'dst') return inRanges(packet.dstPort);
-  return inRanges(packet.srcPort) || inRanges(packet.dstPort);
+function portMatches(match: Extract<Match, { kind: 'port' }>, packet: Packet): Truth {
+  const { srcPort, dstPort, madeUp } = packet;
+  const inRanges = (side: 'src' | 'dst'): Truth => {
+    const made = madeUp?.[side];
+    const found = portIn(side === 'src' ? srcPort : dstPort, made, match.ranges);
+    return found === 'maybe' ? { doubt: made === undefined ? '' : whyMadeUp(made) } : found;
+  };
+  if (match.side !== 'either') return inRanges(match.side);
+  const [src, dst] = [inRanges('src'), inRanges('dst')];
+  return src === true || dst === true ? true : src === false ? dst : src;
 }
 
 function icmpMatches(

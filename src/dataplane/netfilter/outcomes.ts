@@ -66,9 +66,9 @@ function packetKey(packet: Packet): string {
   const { icmp, flags } = packet;
   return [
     formatAddress(packet.src),
-    packet.srcPort,
+    packet.madeUp?.src?.of ?? packet.srcPort,
     formatAddress(packet.dst),
-    packet.dstPort,
+    packet.madeUp?.dst?.of ?? packet.dstPort,
     packet.protocol,
     packet.mark,
     packet.ttl,
@@ -80,7 +80,12 @@ function packetKey(packet: Packet): string {
 }
 
 const tupleKey = (tuple: Tuple): string =>
-  [formatAddress(tuple.src), tuple.srcPort, formatAddress(tuple.dst), tuple.dstPort].join(' ');
+  [
+    formatAddress(tuple.src),
+    tuple.madeUp?.src?.of ?? tuple.srcPort,
+    formatAddress(tuple.dst),
+    tuple.madeUp?.dst?.of ?? tuple.dstPort,
+  ].join(' ');
 
 /** Backends of a Service differ in their address: seen before keys are made. */
 function goApart(outcomes: readonly HookOutcome[]): boolean {

@@ -106,7 +106,7 @@ const hex = (value: number): string => `0x${value.toString(16)}`;
 
 const end = (packet: Packet, side: 'src' | 'dst'): string => {
   const port = side === 'src' ? packet.srcPort : packet.dstPort;
-  return `${formatAddress(packet[side])}${port === 0 ? '' : ` port ${port}`}`;
+  return `${formatAddress(packet[side])}${port === 0 ? '' : ` port ${packet.madeUp?.[side] === undefined ? port : '?'}`}`;
 };
 
 /** What is different of the packet, `mark 0x0 -> 0x4000`. */

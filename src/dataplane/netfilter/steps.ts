@@ -169,8 +169,10 @@ export function markStep(place: Site, rule: RuleView, what: string, before: numb
 
 const endOf = (packet: Packet, side: 'src' | 'dst'): string => {
   const address = formatAddress(side === 'src' ? packet.src : packet.dst);
-  const port = side === 'src' ? packet.srcPort : packet.dstPort;
-  if (port === 0) return address;
+  const own = side === 'src' ? packet.srcPort : packet.dstPort;
+  if (own === 0) return address;
+  // The kernel makes it up.
+  const port = packet.madeUp?.[side] === undefined ? own : '?';
   return packet.src.family === 6 ? `[${address}]:${port}` : `${address}:${port}`;
 };
 

@@ -23,15 +23,19 @@ export function startTracking(
   netns: Netns,
   packet: Packet,
   template?: Template,
+  guesses?: true,
 ): Tracking {
   const zone = zoneOf(template, packet);
   return track(connections, netns.id, packet, {
     tcpLoose: sysctl(netns, 'net.netfilter.nf_conntrack_tcp_loose') !== '0',
     recorded: recordedLookup(netns),
     ...(zone === undefined ? {} : { zone }),
+    ...(guesses === undefined ? {} : { guesses }),
     ...(template?.helper === undefined ? {} : { helper: template.helper }),
   });
 }
+
+const whyGuessed = 'whether its port or id is the one that the kernel made up for a connection is not known';
 
 /** nf_conntrack_in; `hasRules` tells whether anybody can ask for the answer. */
 export function runTracking(run: Run, hasRules: boolean, state: State, next: Next): readonly HookOutcome[] {
@@ -47,7 +51,14 @@ export function runTracking(run: Run, hasRules: boolean, state: State, next: Nex
     return next(after);
   };
   const { connection } = tracked;
-  if (connection === undefined || connection.confirmed) return onward(tracked);
+  if (connection?.confirmed) return onward(tracked);
+  // An answer that names a port, to one that the kernel made up.
+  const guessed = connections.entries.some(({ reply }) => reply.madeUp !== undefined)
+    ? startTracking(connections, netns, packet, tracking.template, true)
+    : tracked;
+  if (guessed.connection?.confirmed)
+    return joinDoubt(state, netns.id, [], whyGuessed, onward(guessed), onward(tracked));
+  if (connection === undefined) return onward(tracked);
   const full = fullTable(netns);
   if (full !== undefined)
     return joinDoubt(state, netns.id, [], full, [outcome(state, 'drop', netns.id)], onward(tracked));

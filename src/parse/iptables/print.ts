@@ -219,12 +219,12 @@ function printTarget(target: Target, family: Family): string {
     case 'goto':
       return `-g ${target.chain}`;
     case 'dnat':
-      return `-j DNAT --to-destination ${natText(target.range, family)}`;
+      return `-j DNAT --to-destination ${natText(target.range, family)}${target.range.random ? ' --random' : ''}`;
     case 'snat':
-      return `-j SNAT --to-source ${natText(target.range, family)}`;
+      return `-j SNAT --to-source ${natText(target.range, family)}${target.range.random ? ' --random-fully' : ''}`;
     case 'redirect':
     case 'masquerade':
-      return `-j ${target.kind.toUpperCase()}${target.ports === undefined ? '' : ` --to-ports ${rangeText(target.ports, '-')}`}`;
+      return `-j ${target.kind.toUpperCase()}${target.ports === undefined ? '' : ` --to-ports ${rangeText(target.ports, '-')}`}${target.random ? randomFlags[target.kind] : ''}`;
     case 'netmap':
       return `-j NETMAP --to ${formatPrefix(target.prefix)}`;
     case 'set-ttl': {
@@ -242,6 +242,9 @@ function printTarget(target: Target, family: Family): string {
       return `-j CONNMARK --${target.kind === 'save-connmark' ? 'save' : 'restore'}-mark --nfmask ${hex(target.nfmask)} --ctmask ${hex(target.ctmask)}`;
   }
 }
+
+/** REDIRECT knows one of the two, and both make a port up. */
+const randomFlags = { redirect: ' --random', masquerade: ' --random-fully' } as const;
 
 const plainNames = {
   accept: 'ACCEPT',

@@ -110,8 +110,11 @@ function readReject(section: Section, family: Family): Target | undefined {
   return options && { kind: 'reject', with: options.get('--reject-with') ?? fallback };
 }
 
-/** How a port or address of the range is picked does not change which there are. */
+/** `--persistent`: how an address of the range is picked does not change which there are. */
 const natFlags = ['--random', '--random-fully', '--persistent'];
+
+const isRandom = (options: ReadonlyMap<string, string> | undefined): { readonly random?: true } =>
+  options?.has('--random') || options?.has('--random-fully') ? { random: true } : {};
 
 function readNat(
   section: Section,
@@ -119,9 +122,10 @@ function readNat(
   kind: 'dnat' | 'snat',
   option: string,
 ): Target | undefined {
-  const text = only(section, [option], natFlags)?.get(option);
+  const options = only(section, [option], natFlags);
+  const text = options?.get(option);
   const range = text === undefined ? undefined : readNatRange(text, family);
-  return range && { kind, range };
+  return range && { kind, range: { ...range, ...isRandom(options) } };
 }
 
 /**
@@ -150,9 +154,9 @@ function readMasquerade(section: Section): Target | undefined {
   const options = only(section, ['--to-ports'], natFlags);
   const text = options?.get('--to-ports');
   if (options === undefined) return undefined;
-  if (text === undefined) return { kind: 'masquerade' };
+  if (text === undefined) return { kind: 'masquerade', ...isRandom(options) };
   const ports = readPortRange(text, '-');
-  return ports && { kind: 'masquerade', ports };
+  return ports && { kind: 'masquerade', ports, ...isRandom(options) };
 }
 
 function readNetmap(section: Section, family: Family): Target | undefined {
@@ -202,9 +206,9 @@ function readRedirect(section: Section): Target | undefined {
   const options = only(section, ['--to-ports'], natFlags);
   const text = options?.get('--to-ports');
   if (options === undefined) return undefined;
-  if (text === undefined) return { kind: 'redirect' };
+  if (text === undefined) return { kind: 'redirect', ...isRandom(options) };
   const ports = readPortRange(text, '-');
-  return ports && { kind: 'redirect', ports };
+  return ports && { kind: 'redirect', ports, ...isRandom(options) };
 }
 
 /**

@@ -57,7 +57,10 @@ const isWord = (value: unknown): value is string => typeof value === 'string';
 
 function printNat(name: string, value: JsonObject): string {
   const to = `${value.addr === undefined ? '' : print(value.addr)}${value.port === undefined ? '' : `:${print(value.port)}`}`;
-  return to === '' ? name : `${name} to ${to}`;
+  const flags = Array.isArray(value.flags) ? value.flags.filter(isWord).join(',') : value.flags;
+  return [name, to === '' ? '' : `to ${to}`, isWord(flags) ? flags : '']
+    .filter((word) => word !== '')
+    .join(' ');
 }
 
 function print(json: unknown, depth = 0): string {

@@ -1,7 +1,7 @@
 /** Statements of nft's JSON. Statements that only look or count are left out: the rule decides the same without them. */
 import type { Match } from '../../model/netfilter.ts';
 import type { NftExpr, NftOp, NftStatement } from '../../model/nft.ts';
-import { asString, entryText, isObject, type JsonObject } from '../json.ts';
+import { asString, asStrings, entryText, isObject, type JsonObject } from '../json.ts';
 import { readExpression, readSetUse, readVerdict } from './expression.ts';
 import { notUnderstood, statementOfText } from './text-statement.ts';
 
@@ -130,12 +130,14 @@ function readMangle(value: JsonObject, json: unknown): NftStatement | undefined 
 function readNat(how: 'dnat' | 'snat' | 'masquerade' | 'redirect', value: unknown): NftStatement {
   if (!isObject(value)) return { kind: 'nat', how };
   const family = asString(value.family);
+  const flags = typeof value.flags === 'string' ? [value.flags] : asStrings(value.flags);
   return {
     kind: 'nat',
     how,
     ...(family === undefined ? {} : { family }),
     ...(value.addr === undefined ? {} : { address: readExpression(value.addr) }),
     ...(value.port === undefined ? {} : { port: readExpression(value.port) }),
+    ...(flags.includes('random') || flags.includes('fully-random') ? { random: true } : {}),
   };
 }
 

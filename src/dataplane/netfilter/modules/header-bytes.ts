@@ -63,7 +63,11 @@ function ipv6(packet: Packet): readonly Octet[] {
 }
 
 function transport(packet: Packet, lengthBytes: number): readonly Octet[] {
-  const ports = [...number(packet.srcPort, 2), ...number(packet.dstPort, 2)];
+  const { madeUp } = packet;
+  const ports = [
+    ...(madeUp?.src === undefined ? number(packet.srcPort, 2) : blanks(2)),
+    ...(madeUp?.dst === undefined ? number(packet.dstPort, 2) : blanks(2)),
+  ];
   switch (packet.protocol) {
     case 'tcp': {
       const { fin, syn, rst, ack } = packet.flags ?? {};
@@ -80,7 +84,8 @@ function transport(packet: Packet, lengthBytes: number): readonly Octet[] {
     case 'icmpv6': {
       const { icmp } = packet;
       if (icmp === undefined) return [];
-      const id = icmp.id === undefined || isIcmpError(packet) ? blanks(2) : number(icmp.id, 2);
+      const isKnown = icmp.id !== undefined && madeUp?.src === undefined && !isIcmpError(packet);
+      const id = isKnown ? number(icmp.id, 2) : blanks(2);
       return [octet(icmp.type), octet(icmp.code), ...blanks(2), ...id];
     }
     default:

@@ -1,6 +1,8 @@
 /** What nft's expressions read from a packet, its connection and the routes: one function a source. */
+import type { Tuple } from '../../../model/netns.ts';
 import type { NftExpr } from '../../../model/nft.ts';
 import { type Address, isLoopback, isMulticast } from '../../../net/address.ts';
+import { whyMadeUp } from '../../../net/made-up.ts';
 import { type Packet, protocolNumber } from '../../../net/packet.ts';
 import { lookupRoute } from '../../routing-lookup.ts';
 import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../../routing-tables.ts';
@@ -50,7 +52,9 @@ export function payloadField(protocol: string, field: string, packet: Packet): F
     case 'icmp':
     case 'icmpv6':
       return packet.protocol === protocol && packet.icmp !== undefined
-        ? icmpField(protocol, field, packet.icmp)
+        ? field === 'id' && packet.madeUp?.src !== undefined
+          ? doubt(whyMadeUp(packet.madeUp.src))
+          : icmpField(protocol, field, packet.icmp)
         : undefined;
   }
   return doubt(`the field "${protocol} ${field}" is not known`);
@@ -116,9 +120,18 @@ function transportField(field: string, packet: Packet): Field {
       ? number('port', packet.icmp.type * 256 + packet.icmp.code)
       : doubt('"th dport" of an ICMP packet is its checksum');
   if (packet.protocol === 'tcp' || packet.protocol === 'udp' || packet.protocol === 'sctp')
-    return number('port', isSource ? packet.srcPort : packet.dstPort);
+    return portField(isSource ? 'src' : 'dst', packet);
   return doubt(`"th ${field}" of ${packet.protocol} is not known`);
 }
+
+const portField = (
+  side: 'src' | 'dst',
+  { srcPort, dstPort, madeUp }: Pick<Tuple, 'srcPort' | 'dstPort' | 'madeUp'>,
+): Scalar => {
+  const made = madeUp?.[side];
+  if (made !== undefined) return doubt(whyMadeUp(made));
+  return number('port', side === 'src' ? srcPort : dstPort);
+};
 
 /** PSH, URG and the ECN bits are taken as clear: the walk's packets do not carry them. */
 function tcpFlags(packet: Packet): Scalar {
@@ -227,9 +240,9 @@ export function ctField(
     case 'ip6 daddr':
       return addressOf(tuple.dst);
     case 'proto-src':
-      return number('port', tuple.srcPort);
+      return portField('src', tuple);
     case 'proto-dst':
-      return number('port', tuple.dstPort);
+      return portField('dst', tuple);
     default:
       return doubt(`"ct ${key}" is not known of this connection`);
   }

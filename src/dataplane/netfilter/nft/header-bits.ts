@@ -67,7 +67,9 @@ function network(packet: Packet): Bits {
 
 /** Of TCP up to the flags: sequence numbers and checksums are not walked. */
 function transport(packet: Packet): Bits | undefined {
-  const { srcPort, dstPort, icmp, flags = {} } = packet;
+  const { madeUp, icmp, flags = {} } = packet;
+  const srcPort = madeUp?.src === undefined ? packet.srcPort : undefined;
+  const dstPort = madeUp?.dst === undefined ? packet.dstPort : undefined;
   switch (packet.protocol) {
     case 'tcp': {
       const { fin, syn, rst, ack } = flags;

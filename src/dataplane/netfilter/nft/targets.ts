@@ -26,14 +26,15 @@ export function natWays(statement: NatStatement, scope: Scope): NatWays {
   const family = scope.packet.src.family;
   const named = statement.family;
   if ((named === 'ip' && family === 6) || (named === 'ip6' && family === 4)) return { kind: 'none' };
-  const { how } = statement;
-  if (how === 'masquerade') return { kind: 'ways', ways: [{ share: 1, target: { kind: how } }] };
   const addresses = ends(statement.address, [addressType({ family }), 'port'], scope);
   const ports = ends(statement.port, ['port'], scope);
   if (addresses.kind !== 'ends') return addresses;
   if (ports.kind !== 'ends') return ports;
   const ways = addresses.ends.flatMap((address) =>
-    ports.ends.map((port) => ({ share: address.share * port.share, target: targetOf(how, address, port) })),
+    ports.ends.map((port) => ({
+      share: address.share * port.share,
+      target: targetOf(statement, address, port),
+    })),
   );
   return { kind: 'ways', ways };
 }
@@ -78,12 +79,15 @@ function endOf({ share, parts }: Option): End | string {
 const exact = (scalar: Scalar): bigint | string =>
   scalar.kind === 'number' ? scalar.value : scalar.kind === 'doubt' ? scalar.why : scalar.name;
 
-function targetOf(how: 'dnat' | 'snat' | 'redirect', address: End, port: End): NatTarget {
+function targetOf({ how, random }: NatStatement, address: End, port: End): NatTarget {
   const range = port.range ?? address.port;
   const ports: PortRange | undefined =
     range === undefined ? undefined : { from: Number(range[0]), to: Number(range[1]) };
-  const withPorts = ports === undefined ? {} : { ports };
-  if (how === 'redirect') return { kind: 'redirect', ...withPorts };
+  const withPorts = {
+    ...(ports === undefined ? {} : { ports }),
+    ...(random === undefined ? {} : { random }),
+  };
+  if (how === 'redirect' || how === 'masquerade') return { kind: how, ...withPorts };
   const [from, to] = address.range ?? [];
   return {
     kind: how,
