@@ -31,6 +31,7 @@ setupOrExit();
 const tally = join(temporaryFolder(), 'tally-routes');
 const started = performance.now();
 let asked = 0;
+let again = 0;
 // Worlds of one round have seeds that follow each other: rounds are far apart.
 for (let round = 0; asked < wanted; round++) {
   const seed = firstSeed + round * 100_000;
@@ -52,8 +53,10 @@ for (let round = 0; asked < wanted; round++) {
     process.exitCode = 1;
     break;
   }
-  asked += Number(readFileSync(tally, 'utf8').trim());
+  const [answers, repeated] = readFileSync(tally, 'utf8').trim().split(' ').map(Number);
+  asked += answers;
+  again += repeated;
   say(
-    `${asked.toLocaleString('en')} answers agree, ${seconds(performance.now() - started)}, round ${round + 1}`,
+    `${asked.toLocaleString('en')} answers agree, ${again} of them asked twice, ${seconds(performance.now() - started)}, seed ${seed}`,
   );
 }

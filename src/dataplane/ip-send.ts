@@ -56,8 +56,15 @@ export function leaveAnew(world: World, cursor: Cursor, found: Found): readonly 
   });
 }
 
-/** The way of the namespace's own packet; that to an IPVS real server is looked up by address alone (do_output_route4). */
-const outputRoute = ({ netns, packet, byIpvs }: Cursor, mark?: number): RouteResult =>
-  byIpvs === true && mark === undefined && packet.quoted === undefined && packet.inner === undefined
-    ? lookupRoute(netns, { dst: packet.dst, mark: 0 })
-    : lookupRoute(netns, { ...flowOf(packet), src: packet.src, dst: packet.dst, mark: mark ?? packet.mark });
+/**
+ * The way of the namespace's own packet; that to an IPVS real server is looked up by address alone (do_output_route4).
+ * What is routed again may have any source (FLOWI_FLAG_ANYSRC in ip_route_me_harder), and so may what eBPF programs send.
+ */
+function outputRoute({ netns, packet, byIpvs, byCilium }: Cursor, mark?: number): RouteResult {
+  const isFirst = mark === undefined;
+  if (byIpvs === true && isFirst && packet.quoted === undefined && packet.inner === undefined)
+    return lookupRoute(netns, { dst: packet.dst, mark: 0 });
+  const { src, dst } = packet;
+  const needsOwnSource = isFirst && byIpvs !== true && byCilium !== true;
+  return lookupRoute(netns, { ...flowOf(packet), src, dst, mark: mark ?? packet.mark, needsOwnSource });
+}

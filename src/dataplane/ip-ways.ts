@@ -48,7 +48,9 @@ export function findRoute(
       cursor,
       'route',
       'no-route',
-      `${netns.id} has no route to ${dst}${skippedText(result.skipped)}`,
+      result.why === undefined
+        ? `${netns.id} has no route to ${dst}${skippedText(result.skipped)}`
+        : `${netns.id} cannot send to ${dst}: ${result.why}`,
       {
         facts: { destination: dst },
         sources: result.skipped.map((skipped) => skipped.route.source),

@@ -69,3 +69,15 @@ export function* covering(table: PrefixTable, address: Address): Generator<reado
     if (group !== undefined) yield group;
   }
 }
+
+/** Whether the table has longer prefixes within that of the group. */
+export function hasLonger(table: PrefixTable, [of]: readonly Route[]): boolean {
+  if (of === undefined) return false;
+  const { dst } = of;
+  const key = keyOf(dst, dst.length);
+  return table.some(
+    ({ length, routes }) =>
+      length > dst.length &&
+      [...routes.values()].some(([one]) => one !== undefined && keyOf(one.dst, dst.length) === key),
+  );
+}

@@ -1,7 +1,7 @@
 /** Route lookup as fib_lookup() and fib6_rule_lookup() do it: the rules by priority, each with its table. */
 import type { Netns, Route, RoutingRule } from '../model/netns.ts';
 import { tableIndex } from './routing-index.ts';
-import { afterTables, beforeTables, thisMachine } from './routing-output4.ts';
+import { afterTables, beforeTables } from './routing-output4.ts';
 import type { RouteQuery, RouteResult, SkippedRoute } from './routing-query.ts';
 import { ruleMatches } from './routing-rules.ts';
 import { lookupTable4 } from './routing-table4.ts';
@@ -9,15 +9,13 @@ import { lookupTable6 } from './routing-table6.ts';
 import { hasOnlyDefaultRules, recordsAllTables, routesOf, rulesOf, tableName } from './routing-tables.ts';
 import { vrfTableOf } from './routing-vrf.ts';
 
-export function lookupRoute(netns: Netns, asked: RouteQuery): RouteResult {
-  const isOwn = asked.iif === undefined && asked.dst.family === 4;
-  if (!isOwn) return lookupByRules(netns, asked);
-  const early = beforeTables(netns, asked);
-  if (early !== undefined) return afterTables(netns, { ...asked, oif: undefined }, early);
-  const query = thisMachine(netns, asked);
-  // ip_route_output_key_hash_rcu() asks no table where it has filled in the destination: it is taken in by lo.
-  const bound = query === asked ? query : { ...query, oif: undefined };
-  return afterTables(netns, query, lookupByRules(netns, bound));
+export function lookupRoute(netns: Netns, query: RouteQuery): RouteResult {
+  const isOwn = query.iif === undefined && query.dst.family === 4;
+  if (!isOwn) return lookupByRules(netns, query);
+  const early = beforeTables(netns, query);
+  return early === undefined
+    ? afterTables(netns, query, lookupByRules(netns, query))
+    : afterTables(netns, { ...query, oif: undefined }, early);
 }
 
 /** One lookup on its way through the rules. */

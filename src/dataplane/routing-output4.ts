@@ -1,12 +1,26 @@
 /** What ip_route_output_key_hash_rcu() decides about an own IPv4 packet besides the tables. */
-import type { Device, Netns, NextHop, Route, RouteType } from '../model/netns.ts';
-import { type Address, isLoopback, isMulticast, isUnspecified, sameAddress } from '../net/address.ts';
-import type { FoundRoute, RouteQuery, RouteResult, SkippedRoute } from './routing-query.ts';
+import type { Netns, NextHop, Route, RouteType } from '../model/netns.ts';
+import {
+  type Address,
+  formatAddress,
+  isLoopback,
+  isMulticast,
+  isUnspecified,
+  sameAddress,
+} from '../net/address.ts';
+import type { FoundRoute, RouteQuery, RouteResult } from './routing-query.ts';
 import { selectAddress } from './routing-source.ts';
-import { findDevice, isSetAnywhere } from './routing-tables.ts';
+import {
+  bestRoute,
+  findDevice,
+  hasOnlyDefaultRules,
+  isSetAnywhere,
+  recordsLocalTable,
+  rulesOf,
+} from './routing-tables.ts';
 
 const invalid: RouteResult = { state: 'refused', type: 'invalid' };
-const nowhere: RouteResult = { state: 'none', skipped: [] };
+const nowhere = { state: 'none', skipped: [] } as const;
 
 export const isLimitedBroadcast = (a: Address): boolean => a.family === 4 && a.value === 0xffffffffn;
 /** ipv4_is_zeronet(): only 0.0.0.0 itself since Linux 5.3, which made an address of every other in 0.0.0.0/8. */
@@ -16,41 +30,69 @@ export const isZeroNet = (a: Address): boolean => a.family === 4 && a.value === 
 export function beforeTables(netns: Netns, query: RouteQuery): RouteResult | undefined {
   const { src, dst, oif } = query;
   const source = src === undefined || isUnspecified(src) ? undefined : src;
-  if (source !== undefined && (isMulticast(source) || isLimitedBroadcast(source) || isZeroNet(source)))
-    return invalid;
-  const toMany = isMulticast(dst) || isLimitedBroadcast(dst);
-  const owner = source === undefined || oif !== undefined || !toMany ? undefined : ownerOf(netns, source);
-  if (owner !== undefined) return onDevice(netns, query, owner.name, manyType(dst));
-  if (oif === undefined) return undefined;
+  if (source !== undefined) {
+    if (isMulticast(source) || isLimitedBroadcast(source) || isZeroNet(source)) return invalid;
+    const ruled = bySource(netns, query, source);
+    if (ruled !== undefined) return ruled;
+  }
+  if (oif === undefined) return isUnspecified(dst) ? thisMachine(netns, query) : undefined;
   const device = netns.devices.state === 'known' ? findDevice(netns.devices.value, oif) : undefined;
   if (netns.devices.state === 'known' && device?.up !== true) return nowhere;
   // 224.0.0.0/24 and 255.255.255.255 never leave the link: no table is asked.
   if (isLimitedBroadcast(dst) || dst.value >> 8n === 0xe00000n)
     return onDevice(netns, query, oif, manyType(dst));
-  return undefined;
+  return isUnspecified(dst) ? thisMachine(netns, query) : undefined;
 }
 
-/** 0.0.0.0 is this machine: by the source's address, else by one of the device that is given, else by 127.0.0.1. */
-export function thisMachine(netns: Netns, query: RouteQuery): RouteQuery {
-  const { dst, src, oif } = query;
-  if (!isUnspecified(dst)) return query;
-  if (src !== undefined && !isUnspecified(src)) return { ...query, dst: src };
-  const own = oif === undefined ? undefined : selectAddress(netns, oif, undefined, 'host');
-  return { ...query, dst: own ?? { family: 4, value: 0x7f000001n } };
+/** What is said to many leaves by the source's device; a source that is not ours sends nothing. */
+function bySource(netns: Netns, query: RouteQuery, source: Address): RouteResult | undefined {
+  const { dst, oif, needsOwnSource } = query;
+  const toMany = oif === undefined && (isMulticast(dst) || isLimitedBroadcast(dst));
+  if (!toMany && needsOwnSource !== true) return undefined;
+  const owner = ownerOf(netns, source);
+  if (owner === 'unknown') return undefined;
+  if (owner === undefined)
+    return { ...nowhere, why: `the source ${formatAddress(source)} is none of its addresses` };
+  return toMany ? onDevice(netns, query, owner, manyType(dst)) : undefined;
 }
+
+/**
+ * 0.0.0.0 is this machine: by the source's address, else by one of the device that is given, else by 127.0.0.1. No table is
+ * asked, so it is so without local table, too.
+ */
+function thisMachine(netns: Netns, { src, oif }: RouteQuery): FoundRoute {
+  const own =
+    src !== undefined && !isUnspecified(src)
+      ? src
+      : ((oif === undefined ? undefined : selectAddress(netns, oif, undefined, 'host')) ?? loopback);
+  return onDevice(netns, { dst: own, src: own }, 'lo', 'local', 'the destination 0.0.0.0 is this machine');
+}
+
+const loopback: Address = { family: 4, value: 0x7f000001n };
 
 const manyType = (dst: Address): RouteType => (isMulticast(dst) ? 'multicast' : 'broadcast');
 
-const ownerOf = (netns: Netns, address: Address): Device | undefined =>
-  netns.devices.state === 'known'
-    ? netns.devices.value.find((device) => device.addresses.some((own) => sameAddress(own.address, address)))
-    : undefined;
+/** __ip_dev_find(): the device that has the address, else that of the local route which covers it. */
+function ownerOf(netns: Netns, address: Address): string | undefined | 'unknown' {
+  if (netns.devices.state === 'unknown') return 'unknown';
+  const owner = netns.devices.value.find((device) =>
+    device.addresses.some((own) => sameAddress(own.address, address)),
+  );
+  if (owner !== undefined) return owner.name;
+  const rules = rulesOf(netns, 4);
+  if (netns.routes.state === 'unknown' || rules.state === 'unknown' || !recordsLocalTable(netns, 4))
+    return 'unknown';
+  // Until rules are added the local table is the main one, too (fib_trie_unmerge).
+  const tables = hasOnlyDefaultRules(rules.value) ? ['local', 'main'] : ['local'];
+  const route = bestRoute(netns.routes.value, tables, address);
+  return route?.type === 'local' ? route.nexthops[0]?.device : undefined;
+}
 
 /** With a device given and no usable route, the destination is taken to be on that device. */
 export function afterTables(netns: Netns, query: RouteQuery, result: RouteResult): RouteResult {
   const isStuck = query.oif !== undefined && (result.state === 'none' || result.state === 'refused');
   const skipped = result.state === 'none' ? result.skipped : [];
-  const found = isStuck ? onDevice(netns, query, query.oif ?? '', 'unicast', skipped) : result;
+  const found = isStuck ? { ...onDevice(netns, query, query.oif ?? '', 'unicast'), skipped } : result;
   if (found.state !== 'found') return found;
   if (query.src !== undefined && isLoopback(query.src) && !loopbackMayLeave(netns, found)) return invalid;
   // __mkroute_output() goes by the address, whatever the route is.
@@ -77,19 +119,19 @@ function onDevice(
   query: RouteQuery,
   device: string,
   type: RouteType,
-  skipped: readonly SkippedRoute[] = [],
+  why = `no route: the packet is bound to ${device}`,
 ): FoundRoute {
   const nexthop: NextHop = { device, onlink: false, dead: false, weight: 1 };
   const route: Route = {
     family: 4,
     type,
     dst: { family: 4, value: query.dst.value, length: 32 },
-    table: 'main',
+    table: type === 'local' ? 'local' : 'main',
     nexthops: [nexthop],
-    scope: 'link',
+    scope: type === 'local' ? 'host' : 'link',
     metric: 0,
     protocol: 'kernel',
-    source: { kind: 'file', file: '', text: `no route: the packet is bound to ${device}` },
+    source: { kind: 'file', file: '', text: why },
   };
   const source = query.src ?? selectAddress(netns, device, undefined, 'link');
   return {
@@ -97,8 +139,8 @@ function onDevice(
     route,
     nexthop,
     alternatives: [{ nexthop, share: 1, ...(source === undefined ? {} : { source }) }],
-    table: 'main',
+    table: route.table,
     ...(source === undefined ? {} : { source }),
-    skipped,
+    skipped: [],
   };
 }

@@ -2,7 +2,7 @@
 import type { Netns, NextHop, Route } from '../model/netns.ts';
 import { isUnspecified } from '../net/address.ts';
 import { contains } from '../net/prefix.ts';
-import { covering } from './routing-index.ts';
+import { covering, hasLonger } from './routing-index.ts';
 import {
   type Candidate,
   insistedDevice,
@@ -41,6 +41,7 @@ type NotKnown = Extract<RouteResult, { state: 'unknown' }>;
 
 function select(asked: TableQuery, isHost: boolean): Picked | NotKnown | undefined {
   for (const node of nodes(asked)) {
+    if (node === 'hidden?') return treeNotKnown;
     const scored = scoreNode(asked, node, isHost);
     if ('state' in scored) return scored;
     const best = selectInNode(scored);
@@ -54,7 +55,7 @@ function select(asked: TableQuery, isHost: boolean): Picked | NotKnown | undefin
  * the destination's node. fib6_node_lookup() passes over a node with such a tree where no source fits, with the routes for
  * every source that it holds; fib6_backtrack(), on its way up from a node whose routes cannot be used, does not.
  */
-function* nodes({ table, query }: TableQuery): Generator<readonly Route[]> {
+function* nodes({ table, query }: TableQuery): Generator<readonly Route[] | 'hidden?'> {
   let isFound = false;
   for (const group of covering(table, query.dst)) {
     const plain = group.filter(({ from }) => from === undefined);
@@ -62,11 +63,22 @@ function* nodes({ table, query }: TableQuery): Generator<readonly Route[]> {
     const fitting = hasTree ? fittingSources(group, query) : [];
     const isRoot = group[0]?.dst.length === 0;
     if (!isFound && hasTree && fitting.length === 0 && !isRoot) continue;
+    if (!isFound && hasTree && plain.length === 0 && !isRoot && hasLonger(table, group)) yield 'hidden?';
     isFound = true;
     yield* fitting;
     if (plain.length > 0) yield plain;
   }
 }
+
+/**
+ * When the last route for every source is deleted from a node with such a tree, the node is left with a leaf of a node
+ * below it (fib6_repair_tree), and fib6_node_lookup_1() then enters the tree only for destinations within that leaf's
+ * prefix. No dump tells whether that has happened.
+ */
+const treeNotKnown: NotKnown = {
+  state: 'unknown',
+  why: 'a route for some sources alone may be hidden by one that was deleted beside it',
+};
 
 /** By the source's prefix, the longest first. */
 function fittingSources(group: readonly Route[], { src }: RouteQuery): readonly (readonly Route[])[] {

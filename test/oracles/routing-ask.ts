@@ -22,24 +22,45 @@ export interface Query {
   readonly uid: number;
 }
 
+/** Addresses that no network has, and those at the edges of the devices' networks: first, last, own and beyond. */
 const special4 = [
-  '10.0.0.255',
+  ...[0, 1, 2, 3, 4].flatMap((i) => [`10.${i}.0.0`, `10.${i}.0.255`, `10.${i}.0.1`]),
+  '10.50.0.0',
+  '10.50.255.255',
   '10.1.255.255',
   '255.255.255.255',
+  '127.0.0.0',
+  '127.0.0.1',
   '127.0.0.9',
+  '127.255.255.255',
   '0.0.0.0',
   '0.1.2.3',
-  '10.0.0.1',
+  '224.0.0.1',
+  '224.0.0.251',
+  '239.1.2.3',
   '240.1.2.3',
 ];
-const special6 = ['fd00:1::1', 'fe80::5', '::1', 'ff02::1', 'fd00:2::', 'ff05::2', '2001:db8::1'];
+const special6 = [
+  'fd00:1::1',
+  'fe80::5',
+  '::',
+  '::1',
+  'ff02::1',
+  'fd00:2::',
+  'fd00:0::',
+  'ff05::2',
+  '2001:db8::1',
+];
+
+/** Multicast that arrives is the groups' business, and ::1 from outside is dropped before any route is asked. */
+const notArriving = /^(ff|::1?$|22[4-9]|23)/;
 
 export function someQuery(random: Random, family: Family): Query {
   const special = family === 4 ? special4 : special6;
   const arrives = random.chance(0.45);
-  const dst = random.chance(0.08)
-    ? random.pick(arrives ? special.filter((one) => !/^(ff|::1$)/.test(one)) : special)
-    : someAddress(random, family);
+  const edge = () => random.pick(special);
+  const arrivingEdge = () => random.pick(special.filter((one) => !notArriving.test(one)));
+  const dst = random.chance(0.2) ? (arrives ? arrivingEdge() : edge()) : someAddress(random, family);
   const own = family === 4 ? `10.${random.pick([0, 1, 2, 50])}.0.1` : `fd00:${random.int(3)}::1`;
   const base = {
     dst,
@@ -54,11 +75,12 @@ export function someQuery(random: Random, family: Family): Query {
     return {
       ...base,
       ...(random.chance(0.35) ? { src: own } : {}),
+      ...(family === 4 && random.chance(0.05) ? { src: edge() } : {}),
       ...(random.chance(0.2) ? { oif: random.pick(devices) } : {}),
       // Several next hops may differ in route_localnet: one device is one answer.
       ...(family === 4 && random.chance(0.03) ? { src: '127.0.0.1', oif: random.pick(devices) } : {}),
     };
-  const src = random.chance(0.05) ? random.pick(special) : someAddress(random, family);
+  const src = random.chance(0.15) ? edge() : someAddress(random, family);
   return { ...base, uid: 0, iif: random.pick(devices), src };
 }
 
@@ -185,7 +207,7 @@ export function askUs(netns: Netns, query: Query): ReadonlyMap<string, number> {
   };
   const result = lookupRoute(
     netns,
-    iif === undefined ? { ...flow, oif, uid } : { ...flow, iif, ...noUser(dst) },
+    iif === undefined ? { ...flow, oif, uid, needsOwnSource: true } : { ...flow, iif, ...noUser(dst) },
   );
   if (iif !== undefined && src !== undefined && dst.family === 4) {
     // Each next hop is judged for itself: a packet that leaves as it came is looked at more closely.

@@ -54,6 +54,7 @@ export async function randomWorld(name: string, random: Random): Promise<Netns> 
   const withObjects = random.chance(0.5);
   for (const family of [4, 6] as const) await batch(name, stateLines(random, family, withObjects), family);
   if (random.chance(0.3)) await batch(name, [`link set ${random.pick(devices)} down`]);
+  if (random.chance(0.4)) await batch(name, lostLocalLines(random));
   return readNetns(name, routingFiles);
 }
 
@@ -162,6 +163,25 @@ function isShown(line: string, seen: Map<string, { gateways: number; others: num
   if (gateways > 1 && others > 0) return false;
   seen.set(key, { gateways, others });
   return true;
+}
+
+/** Entries of the local table that somebody has deleted: broadcasts and own addresses, also in bulk. */
+function lostLocalLines(random: Random): string[] {
+  if (random.chance(0.2)) return [`route flush table local type ${random.pick(['broadcast', 'local'])}`];
+  return Array.from({ length: 1 + random.int(5) }, () => {
+    const i = random.int(5);
+    const entry = random.pick([
+      `broadcast 10.${i}.0.255`,
+      `broadcast 10.50.255.255`,
+      `broadcast 127.255.255.255`,
+      `local 10.${i}.0.1`,
+      `local 10.${i}.0.9`,
+      `local 10.50.0.1`,
+      `local 127.0.0.0/8`,
+      `local 127.0.0.1`,
+    ]);
+    return `route del ${entry} table local`;
+  });
 }
 
 function objectLines(random: Random, family: Family): string[] {

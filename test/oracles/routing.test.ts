@@ -1,7 +1,8 @@
 /** Our route lookup against the kernel's: random tables, rules and devices, and what `ip route get` says about them. */
 import { appendFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Family } from '../../src/net/address.ts';
+import type { Netns } from '../../src/model/netns.ts';
+import { type Family, formatAddress } from '../../src/net/address.ts';
 import { exec } from '../../src/system/exec.ts';
 import { cannotRun, randomFrom, readNetns } from './netfilter-support.ts';
 import { agrees, askKernel, askUs, type Query, queryLine, someQuery } from './routing-ask.ts';
@@ -43,22 +44,49 @@ interface Asked {
   readonly seed: number;
   readonly family: Family;
   readonly query: Query;
+  /** The state that our answer came from. */
+  readonly netns: Netns;
 }
 
-async function compare(asked: Asked, theirs: string, ours: ReadonlyMap<string, number>): Promise<void> {
+/** How many answers were asked again because the kernel had forgotten a neighbour meanwhile; at most one in so many may be. */
+let again = 0;
+const perAgain = 2_000;
+
+async function compare(asked: Asked, theirs: string): Promise<void> {
+  const { name, seed, family, query, netns } = asked;
+  const ours = askUs(netns, query);
   const kind = theirs.split(' ')[0] ?? '';
   tally.set(kind, (tally.get(kind) ?? 0) + 1);
   if (ours.size > 1) tally.set('one of several', (tally.get('one of several') ?? 0) + 1);
   if (agrees(ours, theirs)) return;
-  // The kernel forgets failed neighbours when it likes (neigh_periodic_work): what it knows now, asked now.
-  const { name, seed, family, query } = asked;
-  const now = askUs(await readNetns(name, routingFiles), query);
-  const [again = ''] = await askKernel(name, [query], family);
-  if (agrees(now, again)) return;
-  const text = `seed ${seed}: ${queryLine(query)}\n  kernel ${again}\n  ours   ${[...now.keys()].join(' | ')}`;
+  // Such worlds are made for what else is in them; no dump tells (routing-table6.ts).
+  if (
+    [...ours.keys()].some((line) => line.startsWith('unknown: a route for some sources alone may be hidden'))
+  ) {
+    tally.set('unknown', (tally.get('unknown') ?? 0) + 1);
+    return;
+  }
+  // The kernel forgets failed neighbours when it likes (neigh_periodic_work). Only where the dump shows that it has is the
+  // question put once more: any other difference stands.
+  const now = await readNetns(name, routingFiles);
+  const excuse = neighbourText(now) !== neighbourText(netns);
+  if (excuse) {
+    again++;
+    const [second = ''] = await askKernel(name, [query], family);
+    if (agrees(askUs(now, query), second)) return;
+  }
+  const text = `seed ${seed}: ${queryLine(query)}\n  kernel ${theirs}\n  ours   ${[...ours.keys()].join(' | ')}`;
   if (debug) console.log(text);
   else expect.fail(text);
 }
+
+const neighbourText = ({ neighbours }: Netns): string =>
+  neighbours.state === 'unknown'
+    ? neighbours.why
+    : neighbours.value
+        .map(({ address, device, states }) => `${formatAddress(address)} ${device} ${states.join(',')}`)
+        .sort()
+        .join('\n');
 
 describe.skipIf(why !== undefined)('routing agrees with the kernel', () => {
   beforeAll(sweepDead);
@@ -74,16 +102,19 @@ describe.skipIf(why !== undefined)('routing agrees with the kernel', () => {
         const queries = Array.from({ length: perFamily }, () => someQuery(random, family));
         const theirs = await askKernel(name, queries, family);
         for (const [i, query] of queries.entries())
-          await compare({ name, seed, family, query }, theirs[i] ?? '', askUs(netns, query));
+          await compare({ name, seed, family, query, netns }, theirs[i] ?? '');
       }
       if (process.env.PODPATH_KEEP === undefined) await exec(['ip', 'netns', 'delete', name]);
     }
     const asked = worlds * 2 * perFamily;
     const kinds = [...tally].sort(([, a], [, b]) => b - a).map(([kind, count]) => `${kind} ${count}`);
     console.log(
-      `routing: ${asked} lookups agree, seeds ${baseSeed}..${baseSeed + worlds - 1}: ${kinds.join(', ')}`,
+      `routing: ${asked} lookups agree, seeds ${baseSeed}..${baseSeed + worlds - 1}: ${kinds.join(', ')}; ${again} asked again`,
     );
-    if (process.env.PODPATH_TALLY !== undefined) appendFileSync(process.env.PODPATH_TALLY, `${asked}\n`);
+    expect(again, 'questions asked again').toBeLessThanOrEqual(Math.max(3, asked / perAgain));
+    if (process.env.PODPATH_TALLY !== undefined)
+      appendFileSync(process.env.PODPATH_TALLY, `${asked} ${again}\n`);
+    expect(tally.get('unknown') ?? 0, 'unknown answers').toBeLessThanOrEqual(Math.max(50, asked / 500));
     // A run in which hardly anything is found, or nothing refused, would prove nothing.
     expect(tally.get('unicast') ?? 0).toBeGreaterThan(asked / 4);
     for (const kind of ['local', 'none', 'unreachable', 'prohibit', 'invalid', 'one of several'])
