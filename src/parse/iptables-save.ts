@@ -2,6 +2,7 @@
 import type { Chain, Rule, Ruleset, Table, TableName } from '../model/netfilter.ts';
 import type { SourceRef } from '../model/source.ts';
 import type { Family } from '../net/address.ts';
+import { commonRules, type ReadRule, type RuleParts } from './iptables/common-rules.ts';
 import { lowerRule } from './iptables/rule.ts';
 import { tokenize } from './iptables/tokens.ts';
 import { looksLikeToolError } from './lines.ts';
@@ -26,16 +27,19 @@ interface ChainDraft {
 
 interface PendingRule {
   readonly chain: string;
-  readonly text: string;
-  readonly line: number;
+  readonly source: FileRef;
   readonly counters: Rule['counters'];
+  /** Where the rule's own words begin. */
   readonly offset: number;
 }
+
+type FileRef = Extract<SourceRef, { kind: 'file' }> & { readonly line: number };
 
 interface TableDraft {
   readonly name: TableName;
   readonly chains: Map<string, ChainDraft>;
-  /** Lowered at the end: whether `-j NAME` is a chain is known only then. */
+  readonly read: ReadRule;
+  /** Read at the end: whether `-j NAME` is a chain, or a chain is declared, is known only then. */
   readonly pending: PendingRule[];
   /** A header was read and its COMMIT was not. */
   open: boolean;
@@ -59,7 +63,7 @@ export function parseIptablesSave(text: string, options: IptablesOptions): Parse
     let end = text.indexOf('\n', start);
     if (end < 0) end = text.length;
     line++;
-    const error = readLine(text.slice(start, end).trim(), line, state);
+    const error = readLine(trimmed(text.slice(start, end)), line, state);
     if (error !== undefined) return failed(error);
     start = end + 1;
   }
@@ -77,6 +81,12 @@ export function parseIptablesSave(text: string, options: IptablesOptions): Parse
   const tables = [...state.tables.values()].map((table) => finishTable(table, state));
   return parsed({ family, backend, file, tables }, state.notes);
 }
+
+/** Of a hundred thousand lines nearly none has a blank at its ends. */
+const trimmed = (text: string): string =>
+  isVisible(text.charCodeAt(0)) && isVisible(text.charCodeAt(text.length - 1)) ? text : text.trim();
+
+const isVisible = (code: number): boolean => code > 32 && code < 127;
 
 const problem = ({ options }: State, line: number, code: string, message: string): ParseError => ({
   code: `iptables/${code}`,
@@ -131,7 +141,14 @@ function readTableHeader(text: string, line: number, state: State): ParseError |
 }
 
 function openTable(state: State, name: TableName, open: boolean): TableDraft {
-  const table = state.tables.get(name) ?? { name, chains: new Map(), pending: [], open };
+  const known = state.tables.get(name);
+  const table = known ?? {
+    name,
+    chains: new Map(),
+    read: commonRules(state.options.family),
+    pending: [],
+    open,
+  };
   table.open = open;
   state.tables.set(name, table);
   return table;
@@ -167,47 +184,98 @@ const noTable = (text: string, line: number, state: State): ParseError =>
 /** `[packets:bytes]` in front is optional, as is everything but the command and its chain. */
 const command = /^(?:\[(\d+):(\d+)\]\s+)?(-A|--append|-P|--policy|-N|--new-chain)\s+(\S+)\s*/;
 
+/** How nearly every line of a large save begins. */
+const appends = '-A ';
+
 function readCommand(text: string, line: number, state: State): ParseError | undefined {
+  const { current } = state;
+  const blank = text.startsWith(appends) ? text.indexOf(' ', appends.length) : -1;
+  if (current !== undefined && blank > appends.length && !text.includes('\t')) {
+    const chain = text.slice(appends.length, blank);
+    let offset = blank + 1;
+    while (text[offset] === ' ') offset++;
+    keepRule(current, chain, text, line, undefined, offset, state);
+    return undefined;
+  }
   const words = command.exec(text);
   if (words === null) return notRules(text, line, state);
   const [whole, packets, bytes, verb, chain = ''] = words;
-  if (state.current === undefined) return noTable(text, line, state);
+  if (current === undefined) return noTable(text, line, state);
   if (verb === '-P' || verb === '--policy')
     return declare(chain, text.slice(whole.length).split(/\s+/)[0] ?? '', text, line, state);
   if (verb === '-N' || verb === '--new-chain') return declare(chain, '-', text, line, state);
   const counters = packets === undefined ? undefined : { packets: Number(packets), bytes: Number(bytes) };
-  state.current.pending.push({ chain, text, line, counters, offset: whole.length });
+  keepRule(current, chain, text, line, counters, whole.length, state);
   return undefined;
 }
 
+function keepRule(
+  table: TableDraft,
+  chain: string,
+  text: string,
+  line: number,
+  counters: Rule['counters'],
+  offset: number,
+  { options: { file } }: State,
+): void {
+  const source: FileRef = { kind: 'file', file, line, text };
+  const draft = table.chains.get(chain);
+  // Behind a rule that waits for the end all wait: their order counts.
+  const parts = draft === undefined || table.pending.length > 0 ? undefined : table.read(text, offset);
+  if (draft === undefined || parts === undefined) table.pending.push({ chain, source, counters, offset });
+  else draft.rules.push(ruleOf(parts, counters, source));
+}
+
 function finishTable(table: TableDraft, state: State): Table {
-  const { file, family } = state.options;
-  const note = (code: string, line: number, message: string) =>
-    state.notes.push({ code: `iptables/${code}`, file, line, message });
-  const isChain = (name: string) => table.chains.has(name);
-  for (const { chain, text, line, counters, offset } of table.pending) {
-    const source: SourceRef = { kind: 'file', file, line, text };
-    let draft = table.chains.get(chain);
-    if (draft === undefined) {
-      // The policy of an undeclared built-in chain is not known: `policy` stays away.
-      note('undeclared-chain', line, `chain ${chain} is not declared in table ${table.name}`);
-      draft = { chain: { name: chain, source }, rules: [] };
-      table.chains.set(chain, draft);
-    }
-    const tokens = tokenize(text.slice(offset));
-    if (tokens === undefined) {
-      const why = 'a quote is not closed';
-      note('quote', line, `${why}: ${excerpt(text)}`);
-      const unread = text.slice(offset);
-      const match = { kind: 'unknown' as const, text: unread, why };
-      draft.rules.push({ matches: [match], target: { kind: 'unknown', text: '', why }, source });
-      continue;
-    }
-    const { rule, notes } = lowerRule(tokens, family, source, counters, isChain);
-    draft.rules.push(rule);
-    for (const message of notes) note('not-understood', line, message);
+  for (const pending of table.pending) {
+    const { source, counters, offset } = pending;
+    const { rules } = draftOf(pending, table, state);
+    const parts = table.read(source.text, offset);
+    rules.push(parts === undefined ? lowered(pending, table, state) : ruleOf(parts, counters, source));
   }
   const chains = new Map<string, Chain>();
   for (const [name, { chain, rules }] of table.chains) chains.set(name, { ...chain, rules });
   return { name: table.name, chains };
 }
+
+/** Spelled out: spreading is slow, and large saves have a hundred thousand rules. */
+function ruleOf(
+  { matches, target, comment }: RuleParts,
+  counters: Rule['counters'],
+  source: SourceRef,
+): Rule {
+  if (comment === undefined)
+    return counters === undefined ? { matches, target, source } : { matches, target, counters, source };
+  return counters === undefined
+    ? { matches, target, comment, source }
+    : { matches, target, comment, counters, source };
+}
+
+function draftOf({ chain, source }: PendingRule, table: TableDraft, state: State): ChainDraft {
+  const known = table.chains.get(chain);
+  if (known !== undefined) return known;
+  // The policy of an undeclared built-in chain is not known: `policy` stays away.
+  note(state, 'undeclared-chain', source.line, `chain ${chain} is not declared in table ${table.name}`);
+  const draft: ChainDraft = { chain: { name: chain, source }, rules: [] };
+  table.chains.set(chain, draft);
+  return draft;
+}
+
+function lowered({ source, counters, offset }: PendingRule, table: TableDraft, state: State): Rule {
+  const { text, line } = source;
+  const tokens = tokenize(text.slice(offset));
+  if (tokens === undefined) {
+    const why = 'a quote is not closed';
+    note(state, 'quote', line, `${why}: ${excerpt(text)}`);
+    const match = { kind: 'unknown' as const, text: text.slice(offset), why };
+    return { matches: [match], target: { kind: 'unknown', text: '', why }, source };
+  }
+  const isChain = (name: string) => table.chains.has(name);
+  const { rule, notes } = lowerRule(tokens, state.options.family, source, counters, isChain);
+  for (const message of notes) note(state, 'not-understood', line, message);
+  return rule;
+}
+
+const note = ({ options: { file }, notes }: State, code: string, line: number, message: string): void => {
+  notes.push({ code: `iptables/${code}`, file, line, message });
+};

@@ -150,6 +150,15 @@ export function groupWords(tokens: readonly Token[]): RuleWords {
   };
 }
 
+/** Whether no word behind these can belong to them; they open one section at most. */
+export function standsAlone(tokens: readonly Token[]): boolean {
+  const isWord = (token: Token | undefined, words: ReadonlyMap<string, unknown>) =>
+    token !== undefined && !token.quoted && words.has(token.text);
+  const last = tokens.at(-1);
+  if (isWord(last, openers) || isWord(last, fixedValues)) return false;
+  return tokens.filter((token) => isWord(token, openers)).length < 2;
+}
+
 const isOption = (token: Token): boolean =>
   !token.quoted && token.text.length > 1 && token.text[0] === '-' && !/^-\d/.test(token.text);
 

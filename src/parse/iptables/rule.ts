@@ -56,7 +56,8 @@ export function lowerRule(
   return { rule, notes };
 }
 
-function readTarget(
+/** `-j` and `-g`; a rule without them goes on. */
+export function readTarget(
   words: RuleWords,
   family: Family,
   isChain: (name: string) => boolean,
@@ -71,7 +72,7 @@ function readTarget(
 }
 
 /** Undefined for conditions that are always true (`-p all`, `-s 0.0.0.0/0`). */
-function lowerCore(option: Option, family: Family): Match | undefined {
+export function lowerCore(option: Option, family: Family): Match | undefined {
   const { name, negate, values } = option;
   const [value] = values;
   const unknownMatch = (why: string): Match => ({ kind: 'unknown', text: optionText(option), why });
