@@ -67,7 +67,8 @@ function icmp4(refused: Refused, { type, code }: Icmp): Departure {
   const { netns, packet } = refused;
   const chosen = ownSource4(refused);
   const mark = replyMark(refused);
-  const result = lookupRoute(netns, { dst: packet.src, src: chosen, mark });
+  // icmp_route_lookup() has no FLOWI_FLAG_ANYSRC: a called address that is foreign finds no route.
+  const result = lookupRoute(netns, { dst: packet.src, src: chosen, mark, needsOwnSource: true });
   return sent(result, {
     src: chosen ?? noAddress(4),
     dst: packet.src,

@@ -75,6 +75,16 @@ const cases: readonly Case[] = [
     ends: ['deliver', 'drop'],
   },
   {
+    title: 'a reject at PREROUTING tells an own address only if the called one is own, too',
+    nft: 'table inet t { chain c { type filter hook prerouting priority -50; tcp dport 53 reject with icmpx type no-route; }; }',
+    packets: [
+      { via: 'td', from: '10.4.0.1', to: '10.1.0.77', dstPort: 53 },
+      { via: 'td', from: '10.4.0.1', to: '10.1.0.1', dstPort: 53, srcPort: 1025 },
+      { via: 'tc', from: '127.0.0.1', to: '10.3.0.2', dstPort: 53, srcPort: 1026 },
+    ],
+    ends: ['reject 3/0 -> silent', 'reject 3/0 -> deliver', 'reject 3/0 -> silent'],
+  },
+  {
     title: 'IPv6 packets from outside to ::1 are dropped before DNAT could send them elsewhere',
     nft: 'table ip6 t { chain c { type nat hook prerouting priority -100; ip6 daddr ::1 dnat to fd00:1::1; }; }',
     packets: [{ via: 'tin', from: 'fd00:1::2', to: '::1' }],

@@ -130,6 +130,8 @@ export interface Comparison {
  */
 export class RouteErrors {
   readonly #told = new Map<bigint, number>();
+  /** ip_rt_error_burst is five times ip_rt_error_cost. */
+  protected readonly patience: number = 5;
 
   /** Counts the packet, and tells whether the kernel may be silent about it. */
   mayBeSilent({ via, ours }: Injection): boolean {
@@ -139,8 +141,7 @@ export class RouteErrors {
     if (verdict !== 'unknown' && last !== 'no-route' && last !== 'route-blackhole') return false;
     const told = this.#told.get(packet.src.value) ?? 0;
     this.#told.set(packet.src.value, told + 1);
-    // ip_rt_error_burst is five times ip_rt_error_cost.
-    return told >= 5;
+    return told >= this.patience;
   }
 }
 

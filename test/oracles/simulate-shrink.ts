@@ -19,9 +19,11 @@ export async function shrink(kernel: KernelNamespace, start: Shrunk, flow: numbe
     if (++tries > mostTries) return false;
     const netns = await load(kernel, candidate.world);
     if (typeof netns === 'string') return false;
-    // The kernel's patience with senders is used up: what depends on it is no finding.
-    const errors = exhausted;
-    const { disagreements } = await compare(kernel, errors, askAgain(netns, candidate.questions));
+    const { disagreements } = await compare(
+      kernel,
+      new ExhaustedErrors(),
+      askAgain(netns, candidate.questions),
+    );
     return disagreements.length > 0;
   };
   const attempt = async (candidate: Shrunk): Promise<boolean> => {
@@ -41,11 +43,10 @@ export async function shrink(kernel: KernelNamespace, start: Shrunk, flow: numbe
   return best;
 }
 
-const exhausted = new (class extends RouteErrors {
-  override mayBeSilent(): boolean {
-    return true;
-  }
-})();
+/** The kernel's patience with senders is used up: a silence that depends on it is no finding. */
+class ExhaustedErrors extends RouteErrors {
+  protected override readonly patience: number = 0;
+}
 
 const sizeOf = ({ world, questions }: Shrunk): number =>
   questions.length + Object.values(world).reduce((sum, part) => sum + part.length, 0);
