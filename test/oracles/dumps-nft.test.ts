@@ -25,16 +25,13 @@ interface Recording {
 }
 
 /**
- * kube-proxy chooses endpoints by chance; a hash with a seed chooses as often, and always the same for one client. Ports
- * that the kernel makes up would hide which flow a packet belongs to.
+ * kube-proxy chooses endpoints by chance; a hash with a seed chooses as often, and always the same for one client.
  */
 const withoutChance = (text: string): string =>
-  text
-    .replaceAll(
-      /\{"numgen": ?\{"mode": ?"random", ?"mod": ?(\d+), ?"offset": ?0\}\}/g,
-      '{"jhash":{"mod":$1,"seed":42,"expr":{"payload":{"protocol":"ip","field":"saddr"}}}}',
-    )
-    .replaceAll(/"masquerade": ?\{"flags": ?"fully-random"\}/g, '"masquerade":null');
+  text.replaceAll(
+    /\{"numgen": ?\{"mode": ?"random", ?"mod": ?(\d+), ?"offset": ?0\}\}/g,
+    '{"jhash":{"mod":$1,"seed":42,"expr":{"payload":{"protocol":"ip","field":"saddr"}}}}',
+  );
 
 /** Without what iptables-nft made: nft does not load its extensions again, and the saves of iptables hold it. */
 function nativeOf(text: string): string {

@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import { emptyConnections } from '../../src/dataplane/netfilter/conntrack.ts';
 import type { Netns } from '../../src/model/netns.ts';
 import { address } from '../../src/net/address.ts';
+import { swappedPorts } from '../../src/net/made-up.ts';
 import { formatPacket, type Packet, type TcpFlags } from '../../src/net/packet.ts';
 import { hosts as usualHosts, ports as usualPorts } from './netfilter-rules.ts';
 import { type Fate, type Simulated, simulate } from './netfilter-simulate.ts';
@@ -47,6 +48,8 @@ export interface Injection {
   readonly packet: Packet;
   readonly sequence: Sequence;
   readonly simulated: Simulated;
+  /** The packet that it is the answer to, where that has a port that the kernel made up. */
+  readonly answered?: Packet;
 }
 
 const oddFlags: readonly TcpFlags[] = [
@@ -85,11 +88,12 @@ function firstPacket(random: Random, flow: number, via: string, { hosts, ports }
 
 /** The answer to a packet as it left, by whom it reached: a reply, or an ICMP error of a router on the way. */
 function answerTo(random: Random, sent: Packet): Packet {
-  const { src, dst, srcPort, dstPort } = sent;
   // Marks stay inside the namespace that set them.
-  const back = { ...sent, src: dst, dst: src, srcPort: dstPort, dstPort: srcPort, ttl: 64, mark: 0 };
+  const { src, dst } = sent;
+  const ports = swappedPorts(sent, sent.icmp !== undefined);
+  const back = { ...sent, src: dst, dst: src, ...ports, ttl: 64, mark: 0 };
   if (random.chance(0.2) && sent.icmp?.type !== 3) {
-    const { flags: _flags, ...plain } = back;
+    const { flags: _flags, madeUp: _madeUp, ...plain } = back;
     const router = random.chance(0.5) ? dst : address('10.2.0.99');
     const icmp = { type: 3, code: 3 };
     return {
@@ -120,7 +124,22 @@ export function randomFlow(
   const one = simulate(netns, emptyConnections(), via, first);
   const injections: Injection[] = [{ via, packet: first, sequence: { seq: 1000, ack: 0 }, simulated: one }];
   if (one.fate.kind !== 'forwarded' || one.fate.device === 'lo') return injections;
+  // Its answer must name the port that the kernel makes up.
+  if (one.fate.packet.madeUp !== undefined) return injections;
   const answer = answerTo(random, one.fate.packet);
+  return [...injections, ...restOf(netns, via, first, one, answer)];
+}
+
+/** The answer, and what the sender sends then. */
+function restOf(
+  netns: Netns,
+  via: string,
+  first: Packet,
+  one: Simulated,
+  answer: Packet,
+): readonly Injection[] {
+  if (one.fate.kind !== 'forwarded') return [];
+  const injections: Injection[] = [];
   const two = simulate(netns, one.connections, one.fate.device, answer);
   injections.push({
     via: one.fate.device,
@@ -158,9 +177,17 @@ const flowOf = ({ quoted, icmp, srcPort, dstPort }: Packet): number =>
     ? flowOf(quoted)
     : (icmp?.id ?? [srcPort, dstPort].find((port) => port >= 1024 && port < 8000) ?? 0);
 
-/** What the kernel did, in the words of describeFate. */
-function describeKernel(all: readonly Seen[], id: number, sent: Packet): string {
-  const seen = all.filter(({ packet }) => flowOf(packet) === flowOf(sent));
+/** What the kernel did, in the words of describeFate; `expected` has a port that the kernel makes up, which hides the flow. */
+function describeKernel(
+  all: readonly Seen[],
+  id: number,
+  { packet: sent, simulated, answered }: Injection,
+): string {
+  const expected = simulated.fate;
+  const made = 'packet' in expected ? expected.packet.madeUp : undefined;
+  const seen = all
+    .filter(({ packet }) => made !== undefined || answered !== undefined || flowOf(packet) === flowOf(sent))
+    .map((entry) => ({ ...entry, packet: made === undefined ? entry.packet : hidden(entry.packet, made) }));
   const own = seen.filter((entry) => entry.id === id);
   const local = own.find((entry) => entry.where === 'local');
   if (local !== undefined) return `local ${formatPacket(local.packet)}`;
@@ -168,6 +195,20 @@ function describeKernel(all: readonly Seen[], id: number, sent: Packet): string 
   if (out !== undefined) return `forwarded ${out.where} ${formatPacket(out.packet)}`;
   const error = seen.find((entry) => entry.quotedId === id);
   return error === undefined ? 'lost' : `rejected ${error.packet.icmp?.code}`;
+}
+
+/** With its ports hidden where they are in the range that they are made up in. */
+function hidden(packet: Packet, { src, dst }: NonNullable<Packet['madeUp']>): Packet {
+  const isIn = (port: number | undefined, made: typeof src): boolean =>
+    port !== undefined && made !== undefined && made.from <= port && port <= made.to;
+  const { icmp, srcPort, dstPort } = packet;
+  if (icmp !== undefined)
+    return isIn(icmp.id, src) && src !== undefined ? { ...packet, madeUp: { src } } : packet;
+  const ports = {
+    ...(src !== undefined && isIn(srcPort, src) ? { src } : {}),
+    ...(dst !== undefined && isIn(dstPort, dst) ? { dst } : {}),
+  };
+  return { ...packet, madeUp: ports };
 }
 
 function describeFate(fate: Fate): string {
@@ -179,7 +220,8 @@ function describeFate(fate: Fate): string {
     case 'rejected':
       return `rejected ${fate.how === 'icmp-port-unreachable' ? 3 : 13}`;
     case 'lost':
-      return 'lost';
+    case 'undecided':
+      return fate.kind;
   }
 }
 
@@ -201,26 +243,91 @@ export async function compareWorld(
 ): Promise<void> {
   const flows = Array.from({ length: flowsPerWorld }, (_, flow) => randomFlow(random, netns, flow, ends));
   const injections = flows.flat();
+  const seen = await inject(name, injections, 0);
+  compare(injections, 0, seen, seed, tally);
+  const answers = injections.flatMap((one, i) => answersOf(random, netns, one, seen.get(i + 1) ?? [], i + 1));
+  if (answers.length === 0) return;
+  const { length } = injections;
+  compare(answers, length, await inject(name, answers, length), seed, tally);
+}
+
+/** The rest of a flow whose port the kernel made up, now that it is seen. To us it stays unknown. */
+function answersOf(
+  random: Random,
+  netns: Netns,
+  { via, packet, simulated }: Injection,
+  seen: readonly Seen[],
+  id: number,
+): readonly Injection[] {
+  const { fate } = simulated;
+  if (fate.kind !== 'forwarded' || fate.packet.madeUp === undefined) return [];
+  const left = seen.find((entry) => entry.id === id && entry.where === fate.device)?.packet;
+  if (left === undefined) return [];
+  const answer = answerTo(random, fate.packet);
+  const { quoted } = answer;
+  const ports = { srcPort: answer.srcPort, dstPort: left.srcPort };
+  const icmp = left.icmp?.id;
+  const named: Packet =
+    quoted !== undefined
+      ? {
+          ...answer,
+          quoted: {
+            ...quoted,
+            srcPort: left.srcPort,
+            ...(icmp === undefined || quoted.icmp === undefined
+              ? {}
+              : { icmp: { ...quoted.icmp, id: icmp } }),
+          },
+        }
+      : answer.icmp === undefined || icmp === undefined
+        ? { ...answer, ...ports }
+        : { ...answer, icmp: { ...answer.icmp, id: icmp } };
+  return restOf(netns, via, packet, simulated, answer).map((one) =>
+    one.packet === answer ? { ...one, packet: named, answered: packet } : one,
+  );
+}
+
+async function inject(
+  name: string,
+  injections: readonly Injection[],
+  before: number,
+): Promise<ReadonlyMap<number, readonly Seen[]>> {
   const input = injections
     .map(
-      ({ via, packet, sequence }, i) => `${via} ${i + 1} ${encode(packet, i + 1, sequence).toString('hex')}`,
+      ({ via, packet, sequence }, i) =>
+        `${via} ${before + i + 1} ${encode(packet, before + i + 1, sequence).toString('hex')}`,
     )
     .join('\n');
-  const output = await run(inNetns(name, ['python3', injector, 'tin', 'tout']), `${input}\n`);
-  const seen = readOutput(output);
+  return readOutput(await run(inNetns(name, ['python3', injector, 'tin', 'tout']), `${input}\n`));
+}
+
+function compare(
+  injections: readonly Injection[],
+  before: number,
+  seen: ReadonlyMap<number, readonly Seen[]>,
+  seed: number,
+  tally: Map<string, number>,
+): void {
   for (const [i, injection] of injections.entries()) {
-    const ours = describeFate(injection.simulated.fate);
-    const kernel = describeKernel(seen.get(i + 1) ?? [], i + 1, injection.packet);
-    const kind = kernel.split(' ')[0] ?? '';
-    tally.set(kind, (tally.get(kind) ?? 0) + 1);
-    const isTranslated = injection.simulated.trail.some((step) => /^ +[SD]NAT /.test(step));
-    if (isTranslated) tally.set('translated', (tally.get('translated') ?? 0) + 1);
+    const { packet, simulated, via, answered } = injection;
+    const id = before + i + 1;
+    const ours = describeFate(simulated.fate);
+    const kernel = describeKernel(seen.get(id) ?? [], id, injection);
+    const count = (kind: string): unknown => tally.set(kind, (tally.get(kind) ?? 0) + 1);
+    if (simulated.fate.kind === 'undecided') {
+      count('undecided');
+      continue;
+    }
+    count(kernel.split(' ')[0] ?? '');
+    if (simulated.trail.some((step) => /^ +[SD]NAT /.test(step))) count('translated');
+    if ('packet' in simulated.fate && simulated.fate.packet.madeUp !== undefined) count('made up');
+    if (answered !== undefined) count('answers to made-up ports');
     if (agrees(ours, kernel)) continue;
     const message = [
-      `seed ${seed} packet ${i + 1} by ${injection.via}: ${formatPacket(injection.packet)} ${JSON.stringify(injection.packet.flags ?? {})}`,
+      `seed ${seed} packet ${id} by ${via}: ${formatPacket(packet)} ${JSON.stringify(packet.flags ?? {})}`,
       `  kernel ${kernel}`,
       `  ours   ${ours}`,
-      ...injection.simulated.trail.map((line) => `    ${line}`),
+      ...simulated.trail.map((line) => `    ${line}`),
     ].join('\n');
     if (process.env.PODPATH_ORACLE_DEBUG === undefined) expect.fail(message);
     console.log(message);

@@ -161,6 +161,10 @@ const natSrc = (random: Random): string =>
   random.pick([
     `-j SNAT --to-source ${random.pick(['10.1.0.1', '10.2.0.1', '10.2.0.77'])}`,
     '-j MASQUERADE',
+    '-j MASQUERADE --random-fully',
+    '-p tcp -j MASQUERADE --to-ports 10000-50000 --random',
+    '-j SNAT --to-source 10.2.0.77 --random-fully',
+    '-p udp -j SNAT --to-source 10.2.0.1:5000-6000',
     '-j ACCEPT',
   ]);
 
@@ -194,6 +198,13 @@ function randomTable(random: Random, table: string): string {
         `-A ${chain} ${matches(random, chain)} ${target(random, table, chain, later, table === 'filter')}`,
       );
     }
+  // Most translated flows come by these.
+  if (table === 'nat')
+    lines.push(
+      '-A POSTROUTING -j n-src',
+      `-A n-src ${natSrc(random)}`,
+      '-A PREROUTING -d 10.2.0.0/24 -j n-dst',
+    );
   return `${lines.join('\n')}\nCOMMIT\n`;
 }
 

@@ -12,7 +12,9 @@ export type Fate =
   | { readonly kind: 'forwarded'; readonly device: string; readonly packet: Packet }
   | { readonly kind: 'local'; readonly packet: Packet }
   | { readonly kind: 'rejected'; readonly how: string }
-  | { readonly kind: 'lost'; readonly why: string };
+  | { readonly kind: 'lost'; readonly why: string }
+  /** Only where a rule asks for a port that the kernel made up. */
+  | { readonly kind: 'undecided'; readonly why: string };
 
 export interface Simulated {
   readonly fate: Fate;
@@ -45,6 +47,8 @@ function hook(netns: Netns, at: HookContext['hook'], from: Passing, devices: Dev
   const steps = [...trail, `${at}: ${outcome.verdict}`, ...outcome.steps.map((step) => `  ${step.text}`)];
   const visits = [...from.visits, ...visitsOf(outcome.path, outcome.packet)];
   const ended = (fate: Fate): Simulated => ({ fate, connections: outcome.connections, trail: steps, visits });
+  if (outcomes.length === 1 && outcome.unknownWhy?.includes('the kernel made up') === true)
+    return ended({ kind: 'undecided', why: outcome.unknownWhy });
   if (outcomes.length !== 1 || outcome.verdict === 'unknown')
     throw new Error(`not decided: ${outcome.unknownWhy} ${steps.join('\n')}`);
   if (outcome.verdict === 'drop') return ended({ kind: 'lost', why: `dropped at ${at}` });

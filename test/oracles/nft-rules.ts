@@ -230,11 +230,17 @@ const withPorts = (random: Random): string =>
     `meta l4proto tcp redirect to :${port(random)}`,
     'redirect',
     `dnat ip to ${host(random)}`,
+    `meta l4proto tcp redirect to :${port(random)} random`,
+    `dnat ip to ${host(random)} random`,
   ]);
 
 const toSource = (random: Random): string =>
   random.pick([
     'masquerade',
+    `masquerade ${random.pick(['random', 'fully-random', 'fully-random,persistent'])}`,
+    'meta l4proto tcp masquerade to :1024-60000 fully-random',
+    `snat ip to 10.2.0.77 ${random.pick(['random', 'fully-random'])}`,
+    `meta l4proto { tcp, udp } snat ip to 10.2.0.1:${random.pick(['5000-6000', '5000-6000 random'])}`,
     'meta mark & 0x40 == 0x40 meta mark set meta mark ^ 0x40 masquerade',
     `snat ip to ${random.pick(['10.1.0.1', '10.2.0.1', '10.2.0.77'])}`,
     'ct status dnat masquerade',
