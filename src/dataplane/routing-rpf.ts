@@ -64,26 +64,34 @@ export function reversePathCheck(
   const mode = effectiveMode(netns, inDevice);
   if (mode === undefined) return { state: 'unknown', why: `${rpFilterKey(inDevice)} was not recorded` };
   const acceptLocal = isSetAnywhere(netns, inDevice, 'accept_local');
-  const outDevice = leaving ?? leavesBy(netns, packet, inDevice);
-  const asked: Asked = { netns, packet, inDevice, outDevice, acceptLocal, mode };
+  const towards = leaving === undefined ? goesTo(netns, packet, inDevice) : { outDevice: leaving };
+  const asked: Asked = { netns, packet, inDevice, ...towards, acceptLocal, mode };
   return mode === 0 ? checkLocalSource(asked) : validateSource(asked);
 }
 
-interface Asked {
+interface Towards {
+  readonly outDevice?: string | undefined;
+  /** Broadcasts and multicast that are taken in. */
+  readonly toMany?: boolean;
+}
+
+interface Asked extends Towards {
   readonly netns: Netns;
   readonly packet: Packet;
   readonly inDevice: string;
-  readonly outDevice: string | undefined;
   readonly acceptLocal: boolean;
   readonly mode: number;
 }
 
-function leavesBy(netns: Netns, packet: Packet, inDevice: string): string | undefined {
+function goesTo(netns: Netns, packet: Packet, inDevice: string): Towards {
   const { dst, src } = packet;
   // What everybody takes in leaves by nothing (brd_input, ip_route_input_mc).
-  if (isLimitedBroadcast(dst) || isMulticast(dst)) return undefined;
+  if (isLimitedBroadcast(dst) || isMulticast(dst)) return { toMany: true };
   const forward = lookupRoute(netns, { ...flowOf(packet), dst, src, iif: inDevice });
-  return forward.state === 'found' && forward.route.type === 'unicast' ? forward.nexthop.device : undefined;
+  if (forward.state !== 'found') return {};
+  return forward.route.type === 'unicast'
+    ? { outDevice: forward.nexthop.device }
+    : { toMany: forward.route.type === 'broadcast' };
 }
 
 const rpFilterKey = (device: string): string => `net.ipv4.conf.${sysctlDevice(device)}.rp_filter`;
@@ -158,12 +166,13 @@ function hasCustomLocalRoutes(netns: Netns): boolean {
 
 /** __fib_validate_source. */
 function validateSource(asked: Asked): InputCheck {
-  const { netns, packet, inDevice, outDevice, acceptLocal, mode } = asked;
+  const { netns, packet, inDevice, outDevice, toMany, acceptLocal, mode } = asked;
   const { mark, srcPort, dstPort, ...flow } = flowOf(packet);
   const query = {
     ...flow,
     dst: packet.src,
-    src: packet.dst,
+    // ip_mc_validate_source() and brd_input ask for the way back from 0.0.0.0: rules see no address there.
+    src: toMany === true ? { family: 4 as const, value: 0n } : packet.dst,
     srcPort: dstPort,
     dstPort: srcPort,
     // The way back would come in by the device that the packet leaves by.
