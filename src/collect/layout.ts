@@ -56,7 +56,6 @@ export const netnsFiles: readonly NetnsFile[] = [
   { file: 'ip-addr.json', holds: 'addresses', command: 'ip -j -d addr' },
   { file: 'ip-route.json', holds: 'IPv4 routes', command: 'ip -j route show table all' },
   { file: 'ip-route6.json', holds: 'IPv6 routes', command: 'ip -j -6 route show table all' },
-  { file: 'ip-nexthop.json', holds: 'next hop objects', command: 'ip -j nexthop' },
   { file: 'ip-rule.json', holds: 'IPv4 routing rules', command: 'ip -j rule' },
   { file: 'ip-rule6.json', holds: 'IPv6 routing rules', command: 'ip -j -6 rule' },
   { file: 'ip-neigh.json', holds: 'neighbours', command: 'ip -j neigh' },

@@ -148,7 +148,6 @@ const plain: Readonly<Partial<Record<Reason, CauseId>>> = {
   'tunnel-endpoint-missing': 'overlay/device-missing',
   'tunnel-endpoint-down': 'overlay/device-down',
   'tunnel-parameters-differ': 'overlay/parameters-differ',
-  'no-endpoints': 'service/no-endpoints',
   'fragment-lost': 'mtu/too-large-for-overlay',
   'loopback-only': 'app/loopback-only',
   'policy-ingress': 'policy/denied-ingress',
@@ -174,6 +173,8 @@ const special: Readonly<Partial<Record<Reason, (world: World, broken: Break) => 
   'rule-reject': filtered,
   'chain-policy-drop': filtered,
   'service-rules-missing': untranslated,
+  'no-endpoints': (_world, { step }) =>
+    step.facts?.policy === 'Local' ? 'service/affinity-or-traffic-policy' : 'service/no-endpoints',
   'mtu-exceeded': tooLarge,
   'reply-untranslated': () => 'netfilter/bridge-nf-off',
 };

@@ -1,6 +1,7 @@
 /** Which findings make the state at which a packet is lost: the cause behind the step. */
 import type { Cause, CauseId, Finding } from '../model/finding.ts';
 import type { Branch, Reason } from '../model/verdict.ts';
+import { formatAddress } from '../net/address.ts';
 import type { Break } from './classify.ts';
 
 type Area = 'route' | 'tunnel' | 'neighbour' | 'filter' | 'size' | 'far-end' | 'service';
@@ -48,6 +49,7 @@ const roots: Readonly<Partial<Record<CauseId, readonly Area[]>>> = {
   'service/not-ready': ['service'],
   'service/target-port-wrong': ['far-end', 'service'],
   'service/rules-stale': ['route', 'neighbour', 'far-end', 'filter'],
+  'conntrack/stale-entry': ['route', 'neighbour', 'far-end', 'filter'],
   'mtu/too-large-for-overlay': ['size'],
 };
 
@@ -66,6 +68,11 @@ export function isRootOf(
   if (finding.cause === 'service/rules-stale') {
     const backend = branch?.backend?.split(' ').at(-1);
     return backend !== undefined && finding.statement.includes(backend);
+  }
+  // So does a stale connection entry: the packet goes where the entry says.
+  if (finding.cause === 'conntrack/stale-entry') {
+    const { dst } = (broken.hop.packet.inner ?? broken.hop).packet;
+    return finding.statement.includes(` to ${formatAddress(dst)},`);
   }
   // Another fault of the far node's Service rules is no reason for a policy's refusal.
   if (!finding.cause.startsWith('overlay/device')) return true;
