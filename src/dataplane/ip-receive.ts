@@ -10,6 +10,7 @@ import { localIn } from './ipvs.ts';
 import {
   checkAddresses,
   flowOf,
+  forwardsBroadcasts,
   isLimitedBroadcast,
   isLocal,
   lookupRoute,
@@ -81,7 +82,7 @@ function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] 
   const { dst, src } = packet;
   const result = lookupRoute(netns, { ...flowOf(packet), dst, src, iif: device.name });
   if (isMulticast(dst)) return toGroup(world, addressed, device);
-  const local = isForAll(src, dst) || takes(netns, dst, result);
+  const local = isForAll(src, dst) || (!isSentOn(netns, device, result) && takes(netns, dst, result));
   if (local === 'unknown') {
     return [
       cannotTell(addressed, 'route', `local addresses of ${netns.id} are not known`, {
@@ -98,6 +99,10 @@ function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] 
 /** 255.255.255.255, and what a host without address says to everybody: taken in, whatever the tables say (brd_input). */
 const isForAll = (src: Address, dst: Address): boolean =>
   dst.family === 4 && (isLimitedBroadcast(dst) || (isUnspecified(src) && isUnspecified(dst)));
+
+/** A directed broadcast that goes on to its network (bc_forwarding), and is then not taken in here. */
+const isSentOn = (netns: Netns, device: Device, result: RouteResult): boolean =>
+  result.state === 'found' && result.route.type === 'broadcast' && forwardsBroadcasts(netns, device.name);
 
 /**
  * ip_route_input_rcu(), ip6_mc_input(): taken in where the group was joined, else dropped; no dump shows the groups, but

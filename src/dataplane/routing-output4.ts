@@ -94,7 +94,13 @@ export function afterTables(netns: Netns, query: RouteQuery, result: RouteResult
   const skipped = result.state === 'none' ? result.skipped : [];
   const found = isStuck ? { ...onDevice(netns, query, query.oif ?? '', 'unicast'), skipped } : result;
   if (found.state !== 'found') return found;
-  if (query.src !== undefined && isLoopback(query.src) && !loopbackMayLeave(netns, found)) return invalid;
+  if (query.src !== undefined && isLoopback(query.src)) {
+    const leaving = found.alternatives.filter(({ nexthop, route = found.route }) =>
+      loopbackMayLeave(netns, route, nexthop),
+    );
+    if (leaving.length === 0) return invalid;
+    if (leaving.length < found.alternatives.length) return loopbackNotKnown;
+  }
   // __mkroute_output() goes by the address, whatever the route is.
   const toMany = isMulticast(query.dst) || isLimitedBroadcast(query.dst);
   return toMany ? retyped(found, manyType(query.dst)) : found;
@@ -108,8 +114,13 @@ const retyped = (found: FoundRoute, type: RouteType): FoundRoute => ({
   ),
 });
 
+const loopbackNotKnown: RouteResult = {
+  state: 'unknown',
+  why: 'whether a loopback source may leave depends on the next hop that the flow gets',
+};
+
 /** __mkroute_output(): 127/8 leaves by lo alone, unless route_localnet is on. */
-function loopbackMayLeave(netns: Netns, { route, nexthop }: FoundRoute): boolean {
+function loopbackMayLeave(netns: Netns, route: Route, nexthop: NextHop): boolean {
   if (route.type === 'local' || nexthop.device === undefined || nexthop.device === 'lo') return true;
   return isSetAnywhere(netns, nexthop.device, 'route_localnet');
 }

@@ -16,6 +16,7 @@ import { flowOf, type RouteResult } from './routing-query.ts';
 import {
   deviceSetting,
   findDevice,
+  forwardsBroadcasts,
   hasOnlyDefaultRules,
   isLocal,
   isSetAnywhere,
@@ -89,9 +90,10 @@ function goesTo(netns: Netns, packet: Packet, inDevice: string): Towards {
   if (isLimitedBroadcast(dst) || isMulticast(dst)) return { toMany: true };
   const forward = lookupRoute(netns, { ...flowOf(packet), dst, src, iif: inDevice });
   if (forward.state !== 'found') return {};
-  return forward.route.type === 'unicast'
-    ? { outDevice: forward.nexthop.device }
-    : { toMany: forward.route.type === 'broadcast' };
+  const { type } = forward.route;
+  const isTakenIn = type === 'broadcast' && !forwardsBroadcasts(netns, inDevice);
+  if (isTakenIn) return { toMany: true };
+  return type === 'unicast' || type === 'broadcast' ? { outDevice: forward.nexthop.device } : {};
 }
 
 const rpFilterKey = (device: string): string => `net.ipv4.conf.${sysctlDevice(device)}.rp_filter`;

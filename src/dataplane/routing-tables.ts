@@ -97,6 +97,10 @@ export function deviceSetting(netns: Netns, device: string, key: string): string
 export const isSetAnywhere = (netns: Netns, device: string, key: string): boolean =>
   deviceSetting(netns, 'all', key) === '1' || deviceSetting(netns, device, key) === '1';
 
+/** IN_DEV_BFORWARD: broadcasts of other networks that come by the device go on to them, whether it forwards or not. */
+export const forwardsBroadcasts = (netns: Netns, device: string): boolean =>
+  ['all', device].every((one) => deviceSetting(netns, one, 'bc_forwarding') === '1');
+
 /** Whether the namespace itself owns the address: its local table says so, or, where that is missing, its devices do. */
 export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
   const routes = routesOf(netns, address.family);

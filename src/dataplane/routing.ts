@@ -9,4 +9,11 @@ export {
   type SkippedRoute,
 } from './routing-query.ts';
 export { checkAddresses, type InputCheck, reversePathCheck } from './routing-rpf.ts';
-export { deviceSetting, isLocal, recordsLocalTable, sysctl, sysctlDevice } from './routing-tables.ts';
+export {
+  deviceSetting,
+  forwardsBroadcasts,
+  isLocal,
+  recordsLocalTable,
+  sysctl,
+  sysctlDevice,
+} from './routing-tables.ts';

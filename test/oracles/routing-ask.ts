@@ -1,6 +1,11 @@
 /** One question about a route, put to the kernel (`ip route get`) and to the walk's routing engine. */
 import { forwards } from '../../src/dataplane/ip-forward.ts';
-import { lookupRoute, type RouteResult, reversePathCheck } from '../../src/dataplane/routing.ts';
+import {
+  forwardsBroadcasts,
+  lookupRoute,
+  type RouteResult,
+  reversePathCheck,
+} from '../../src/dataplane/routing.ts';
 import type { Netns, Route } from '../../src/model/netns.ts';
 import { type Address, address, type Family, formatAddress } from '../../src/net/address.ts';
 import type { Packet } from '../../src/net/packet.ts';
@@ -218,12 +223,16 @@ export function askUs(netns: Netns, query: Query): ReadonlyMap<string, number> {
     );
     const refused = refusals.find((one) => one !== undefined);
     if (refused !== undefined)
-      return new Map([...(refusals.includes(undefined) ? described(result, query, 4) : []), [refused, 1]]);
+      return new Map([
+        ...(refusals.includes(undefined) ? described(netns, result, query) : []),
+        [refused, 1],
+      ]);
   }
-  return described(result, query, dst.family);
+  return described(netns, result, query);
 }
 
-function described(result: RouteResult, query: Query, family: Family): ReadonlyMap<string, number> {
+function described(netns: Netns, result: RouteResult, query: Query): ReadonlyMap<string, number> {
+  const { family } = address(query.dst);
   if (result.state === 'unknown') return new Map([[`unknown: ${result.why}`, 1]]);
   if (result.state === 'none') return new Map([['none', 1]]);
   if (result.state === 'refused')
@@ -236,7 +245,7 @@ function described(result: RouteResult, query: Query, family: Family): ReadonlyM
     const line = describe(family, {
       type: route.type,
       // What is taken in goes around by lo, in the words of the kernel's answer.
-      device: query.iif !== undefined && route.type === 'broadcast' ? 'lo' : device,
+      device: isTakenIn(netns, query.iif, route) ? 'lo' : device,
       gateway: gateway && formatAddress(gateway),
       source: query.src ?? (sharesHop(route) ? '?' : chosen && formatAddress(chosen)),
       // Routes that share a next hop object share its cached answer too, with the table, MTU and source of whichever was
@@ -251,6 +260,9 @@ function described(result: RouteResult, query: Query, family: Family): ReadonlyM
   return lines;
 }
 
+const isTakenIn = (netns: Netns, iif: string | undefined, route: Route): boolean =>
+  iif !== undefined && route.type === 'broadcast' && !forwardsBroadcasts(netns, iif);
+
 /** ip_route_input_slow()'s refusals in their order; undefined: the route itself is the answer. */
 function refusedInput(
   netns: Netns,
@@ -259,11 +271,13 @@ function refusedInput(
   result: RouteResult,
   hop: string | undefined,
 ): string | undefined {
-  const isLocal = result.state === 'found' && ['local', 'broadcast'].includes(result.route.type);
-  const forwarding = forwards(netns, iif, 4).state === 'yes';
+  const isLocal =
+    result.state === 'found' && (result.route.type === 'local' || isTakenIn(netns, iif, result.route));
+  const isBroadcast = result.state === 'found' && result.route.type === 'broadcast';
+  const forwarding = isBroadcast || forwards(netns, iif, 4).state === 'yes';
   const isSilent = packet.dst.value === 0n && packet.src.value === 0n;
   const limited = packet.dst.value === 0xffffffffn || isSilent;
-  const isSent = result.state === 'found' && result.route.type === 'unicast';
+  const isSent = result.state === 'found' && ['unicast', 'broadcast'].includes(result.route.type) && !isLocal;
   const check = reversePathCheck(netns, packet, iif, isSent ? hop : undefined);
   if (check.state === 'unknown') return `unknown: ${check.why}`;
   if (check.state === 'martian' && check.anywhere === true) return 'invalid';

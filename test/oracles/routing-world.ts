@@ -109,6 +109,7 @@ function settings(random: Random): string[] {
     `net.ipv4.conf.all.accept_local=${bit(0.1)}`,
     `net.ipv4.conf.all.route_localnet=${bit(0.1)}`,
     `net.ipv4.conf.all.send_redirects=${bit(0.5)}`,
+    `net.ipv4.conf.all.bc_forwarding=${bit(0.3)}`,
     `net.ipv4.conf.all.ignore_routes_with_linkdown=${bit(0.1)}`,
     `net.ipv4.fib_multipath_use_neigh=${bit(0.3)}`,
     `net.ipv4.fib_multipath_hash_policy=${random.pick([0, 1])}`,
@@ -124,6 +125,7 @@ function settings(random: Random): string[] {
       `net.ipv4.conf.${device}.src_valid_mark=${bit(0.3)}`,
       `net.ipv4.conf.${device}.ignore_routes_with_linkdown=${bit(0.4)}`,
       `net.ipv6.conf.${device}.ignore_routes_with_linkdown=${bit(0.4)}`,
+      `net.ipv4.conf.${device}.bc_forwarding=${bit(0.3)}`,
       ...(random.chance(0.1) ? [`net.ipv4.conf.${device}.forwarding=0`] : []),
     );
   return lines;
