@@ -161,12 +161,30 @@ const natSrc = (random: Random): string =>
   random.pick([
     `-j SNAT --to-source ${random.pick(['10.1.0.1', '10.2.0.1', '10.2.0.77'])}`,
     '-j MASQUERADE',
-    '-j MASQUERADE --random-fully',
-    '-p tcp -j MASQUERADE --to-ports 10000-50000 --random',
-    '-j SNAT --to-source 10.2.0.77 --random-fully',
-    '-p udp -j SNAT --to-source 10.2.0.1:5000-6000',
     '-j ACCEPT',
   ]);
+
+/** The same rules, with source ports that the kernel makes up. */
+export const withMadeUpPorts = (random: Random, rules: string): string =>
+  rules.replace(/^\*nat$[\s\S]*?^COMMIT$/m, (table) =>
+    table
+      .replaceAll(
+        /-j MASQUERADE$/gm,
+        () => `-j MASQUERADE${random.pick([' --random', ' --random-fully', ''])}`,
+      )
+      .replaceAll(/-j (SNAT --to-source \S+)$/gm, (_, text: string) =>
+        random.pick([`-j ${text} --random-fully`, `-j ${text}`]),
+      )
+      .replace(
+        'COMMIT',
+        [
+          '-A POSTROUTING -p tcp -j MASQUERADE --to-ports 10000-50000 --random',
+          '-A POSTROUTING -p udp -j SNAT --to-source 10.2.0.1:5000-6000',
+          '-A POSTROUTING -p icmp -j MASQUERADE --random-fully',
+          'COMMIT',
+        ].join('\n'),
+      ),
+  );
 
 const builtIns: Readonly<Record<string, readonly string[]>> = {
   raw: ['PREROUTING', 'OUTPUT'],
@@ -198,13 +216,6 @@ function randomTable(random: Random, table: string): string {
         `-A ${chain} ${matches(random, chain)} ${target(random, table, chain, later, table === 'filter')}`,
       );
     }
-  // Most translated flows come by these.
-  if (table === 'nat')
-    lines.push(
-      '-A POSTROUTING -j n-src',
-      `-A n-src ${natSrc(random)}`,
-      '-A PREROUTING -d 10.2.0.0/24 -j n-dst',
-    );
   return `${lines.join('\n')}\nCOMMIT\n`;
 }
 

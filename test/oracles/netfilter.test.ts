@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Netns } from '../../src/model/netns.ts';
 import { exec } from '../../src/system/exec.ts';
 import { compareWorld, setUp } from './netfilter-flows.ts';
-import { randomRules, randomSets } from './netfilter-rules.ts';
+import { randomRules, randomSets, withMadeUpPorts } from './netfilter-rules.ts';
 import { cannotRun, inNetns, type Random, randomFrom, readNetns, run } from './netfilter-support.ts';
 
 const why = cannotRun();
@@ -19,7 +19,8 @@ async function randomWorld(random: Random, backend: 'nft' | 'legacy'): Promise<N
   if (backend === 'legacy') await run(inNetns(name, ['iptables-legacy-restore']), emptyTables);
   await run(inNetns(name, ['ipset', 'flush']));
   await run(inNetns(name, ['ipset', '-exist', 'restore']), randomSets(random));
-  const rules = randomRules(random);
+  const plain = randomRules(random);
+  const rules = random.chance(0.5) ? withMadeUpPorts(random, plain) : plain;
   const loaded = await exec(inNetns(name, [`iptables-${backend}-restore`]), { input: rules });
   if (loaded.code !== 0) {
     if (process.env.PODPATH_ORACLE_DEBUG !== undefined) console.log(loaded.stderr, rules);
