@@ -24,7 +24,7 @@ async function run(src: string, dst: string, flags: FlowFlags & { probe: boolean
   const started = performance.now();
   const { askedFlows } = await import('../diagnose/question.ts');
   const { judge } = await import('./judge.ts');
-  const question = questionOf(src, dst, flags);
+  const question = await questionOf(src, dst, flags);
   const { snapshot, lab } = await openSource(flags, question);
   const asked = askedFlows(snapshot, question);
   const diagnosis = await judge(snapshot, asked, {

@@ -5,10 +5,18 @@ import type { HostFact } from './host.ts';
 
 export function register(program: Command): void {
   withOutputOption(
-    program.command('doctor').description('show what this host has, and what podpath can do on it'),
+    program
+      .command('doctor')
+      .description('show what this host has, and what podpath can do on it')
+      .option('--rbac', 'print the ClusterRole that podpath needs to read a cluster, for kubectl apply -f -'),
   )
     .addHelpText('after', '\nExits 0 if everything works here, the lab included; 3 if something is missing.')
-    .action(async (options: { output: string }) => {
+    .action(async (options: { output: string; rbac?: boolean }) => {
+      if (options.rbac === true) {
+        const { clusterRole } = await import('../collect/kubernetes/rbac.ts');
+        out(clusterRole());
+        return;
+      }
       const { examineHost } = await import('./host.ts');
       const facts = await examineHost();
       const complete = facts.every((f) => f.state === 'ok');

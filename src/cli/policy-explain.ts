@@ -12,10 +12,9 @@ import {
   type PolicySourceFlags,
   withPolicySource,
 } from './policy-source.ts';
-import { style } from './source.ts';
+import { namespaceOf, style } from './source.ts';
 
 export interface PolicyFlowFlags extends PolicySourceFlags {
-  readonly namespace: string;
   readonly protocol?: FlowProtocol;
   readonly output: string;
 }
@@ -31,7 +30,7 @@ export const withPolicyFlow = (command: Command): Command =>
       .argument('<dst:port>', 'the same, or [NS/]svc/NAME')
       .argument('[dir]', 'manifests: a directory, one file, or - for standard input'),
   )
-    .option('-n, --namespace <ns>', 'namespace of ends that name none', 'default')
+    .option('-n, --namespace <ns>', "namespace of ends that name none (default: the context's, or default)")
     .addOption(
       new Option('-p, --protocol <protocol>', 'default: tcp').choices(['tcp', 'udp', 'sctp', 'icmp']),
     );
@@ -87,7 +86,7 @@ export async function openPolicyFlow(
   const asked = askedPolicyFlows(source.cluster, {
     src,
     dst: host,
-    namespace: flags.namespace,
+    namespace: dir === undefined ? await namespaceOf(flags) : (flags.namespace ?? 'default'),
     ...(port === undefined ? {} : { port }),
     ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
   });

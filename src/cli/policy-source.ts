@@ -118,13 +118,6 @@ function manifestReading(cluster: Cluster): Partial<PolicyReading> {
 }
 
 async function fromCluster(flags: SourceFlags): Promise<Found> {
-  if (flags.snapshot === undefined && flags.lab === undefined)
-    throw new PodpathError({
-      code: 'usage/no-source',
-      what: 'nothing to look at',
-      why: 'no directory, --snapshot or --lab was given',
-      todo: 'give a directory of manifests, or - to read the output of kubectl get -A -o json',
-    });
   const { lab, snapshot } = flags;
   // Both of them is an error, which openSource explains.
   const alone = lab !== undefined && snapshot === undefined;

@@ -1,7 +1,9 @@
 import { rm } from 'node:fs/promises';
 import type { Command } from 'commander';
+import type { CollectedFiles } from '../collect/sections.ts';
 import type { Lab } from '../lab/lab.ts';
 import { PodpathError } from '../model/errors.ts';
+import { type ClusterFlags, collectLive, withClusterFlags } from './cluster.ts';
 import {
   onInterrupt,
   out,
@@ -19,16 +21,27 @@ export function register(program: Command): void {
   const snapshot = program
     .command('snapshot')
     .description('keep the state of a cluster or lab in a file, and look into one');
-  withOutputOption(
+  withClusterFlags(
     snapshot
       .command('collect')
-      .description('write a snapshot: a directory, .tar.gz or .zip by the name of --out')
-      .requiredOption('--lab <name>', 'the lab to collect from')
-      .option('--out <path>', 'where to write (default: NAME-TIME.tar.gz here)')
-      .option('--probes', 'also send probes between the pods and keep what happened')
-      .option('--force', 'replace the snapshot that is there'),
+      .description('write a snapshot of a cluster or lab: a directory, .tar.gz or .zip by its name')
+      .option('--lab <name>', 'a running lab instead of a cluster')
+      .option('-n, --namespace <ns>', "also looked into where the account may not list all of a cluster's"),
   )
-    .addHelpText('after', '\nExits 0 if a snapshot was written, also one with gaps; 3 if none could be.')
+    .option('--out <path>', 'where to write (default: NAME-TIME.tar.gz here)')
+    .option(
+      '-o, --output <path|format>',
+      'text or json: how to print what was done; anything else as --out',
+      'text',
+    )
+    .option('--probes', 'of a lab: also send probes between the pods and keep what happened')
+    .option('--force', 'replace the snapshot that is there')
+    .addHelpText(
+      'after',
+      `
+Of a cluster only objects are read, never Secrets; credentials in other objects are taken out.
+Exits 0 if a snapshot was written, also one with gaps; 3 if none could be.`,
+    )
     .action(collect);
   withOutputOption(
     snapshot
@@ -39,46 +52,77 @@ export function register(program: Command): void {
   ).action(show);
 }
 
-interface CollectFlags {
-  readonly lab: string;
+interface CollectFlags extends ClusterFlags {
+  readonly lab?: string;
   readonly out?: string;
   readonly probes?: boolean;
   readonly force?: boolean;
   readonly output: string;
 }
 
-async function collect(flags: CollectFlags): Promise<void> {
+async function collect(given: CollectFlags): Promise<void> {
+  const { formatOf } = await import('../collect/write.ts');
+  // kubectl's -o is the form of the output; here a path may stand there too.
+  const isPath = given.output !== 'text' && given.output !== 'json';
+  const flags = isPath ? { ...given, output: 'text', out: given.out ?? given.output } : given;
+  if (flags.probes === true && flags.lab === undefined)
+    throw new PodpathError({
+      code: 'usage/probes-need-a-lab',
+      what: '--probes was given without --lab',
+      why: 'a snapshot of a cluster is taken without sending anything in it',
+      todo: 'leave --probes out',
+    });
+  const { files, gaps, name } =
+    flags.lab === undefined
+      ? await collectLive(flags)
+      : await collectFromLab(flags.lab, flags.probes === true);
+  const path = flags.out ?? `${fileName(name)}-${new Date().toISOString().replace(/[:.]/g, '-')}.tar.gz`;
+  await writeOut(path, files, flags.force === true);
+  const format = formatOf(path);
+  const source = flags.lab === undefined ? { cluster: name } : { lab: name };
+  if (flags.output === 'json')
+    out(json('SnapshotCollection', { path, format, ...source, files: files.size, gaps }));
+  else out(collectedText(path, files.size, gaps));
+}
+
+/** Names of contexts may hold slashes and colons (`arn:aws:eks:...`). */
+const fileName = (name: string): string => name.replace(/[^\w.-]+/g, '-').replace(/^[-.]+/, '') || 'cluster';
+
+async function collectFromLab(
+  name: string,
+  probes: boolean,
+): Promise<CollectedFiles & { readonly name: string }> {
   const { collectLab } = await import('../collect/lab.ts');
   const { toolVersions } = await import('../collect/tools.ts');
-  const { formatOf, writeSnapshot } = await import('../collect/write.ts');
-  const lab = await openLab(flags.lab);
-  const step = progress(`collecting lab ${flags.lab}`);
+  const lab = await openLab(name);
+  const step = progress(`collecting lab ${name}`);
+  try {
+    const extra = probes ? await probeLab(lab, step.update) : undefined;
+    step.update(`reading the network namespaces of lab ${name}`);
+    const tools = await toolVersions();
+    return { ...(await collectLab(lab, { tools, ...(extra === undefined ? {} : { extra }) })), name };
+  } finally {
+    step.done();
+  }
+}
+
+/** Ctrl-C while it is written removes the unfinished file. */
+async function writeOut(path: string, files: ReadonlyMap<string, string>, force: boolean): Promise<void> {
+  const { writeSnapshot } = await import('../collect/write.ts');
   let temporary: string | undefined;
   const forget = onInterrupt(async () => {
-    step.done();
     if (temporary !== undefined) await rm(temporary, { recursive: true, force: true });
   });
   try {
-    const extra = flags.probes === true ? await probeLab(lab, step.update) : undefined;
-    step.update(`reading the network namespaces of lab ${flags.lab}`);
-    const tools = await toolVersions();
-    const { files, gaps } = await collectLab(lab, { tools, ...(extra === undefined ? {} : { extra }) });
-    const path = flags.out ?? `${flags.lab}-${new Date().toISOString().replace(/[:.]/g, '-')}.tar.gz`;
     await writeSnapshot(path, files, {
-      force: flags.force === true,
+      force,
       modified: new Date(),
       onTemporary: (name) => {
         temporary = name;
       },
     });
-    step.done();
-    const format = formatOf(path);
-    if (flags.output === 'json')
-      out(json('SnapshotCollection', { path, format, lab: flags.lab, files: files.size, gaps }));
-    else out(collectedText(path, files.size, gaps));
   } finally {
     forget();
-    step.done();
   }
 }
 

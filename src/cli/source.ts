@@ -1,4 +1,4 @@
-/** Where a command looks: a snapshot on disk or a lab. */
+/** Where a command looks: a live cluster, a snapshot on disk or a lab. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Question } from '../diagnose/question.ts';
 import type { Lab } from '../lab/lab.ts';
@@ -7,6 +7,7 @@ import type { FlowProtocol } from '../model/flow.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import type { Answer } from '../model/verdict.ts';
 import type { Style } from '../report/style.ts';
+import { type ClusterFlags, contextNamespace, liveSnapshot, withClusterFlags } from './cluster.ts';
 import { progress, tint, unicodeOn, verbosity, widthColumns } from './context.ts';
 import { exitCode } from './errors.ts';
 
@@ -16,23 +17,32 @@ export const answerCode: Readonly<Record<Answer, number>> = {
   unknown: exitCode.unknown,
 };
 
-export interface SourceFlags {
+export interface SourceFlags extends ClusterFlags {
   readonly snapshot?: string;
   readonly lab?: string;
 }
 
 export interface FlowFlags extends SourceFlags {
-  readonly namespace: string;
   readonly protocol?: FlowProtocol;
   readonly size?: number;
   readonly ipv6?: boolean;
   readonly output: string;
 }
 
+/** Neither of both: the cluster that kubectl would ask. */
 export const withSource = (command: Command): Command =>
-  command
-    .option('-s, --snapshot <path>', 'a snapshot: directory, .tar.gz or .zip')
-    .option('--lab <name>', 'a running lab (podpath lab list)');
+  withClusterFlags(
+    command
+      .option('-s, --snapshot <path>', 'a snapshot instead of a cluster: directory, .tar.gz or .zip')
+      .option('--lab <name>', 'a running lab instead of a cluster (podpath lab list)'),
+  );
+
+export const isLive = (flags: SourceFlags): boolean =>
+  flags.snapshot === undefined && flags.lab === undefined;
+
+/** Where endpoints are that name no namespace: -n, or of a live cluster the context's. */
+export const namespaceOf = async (flags: SourceFlags): Promise<string> =>
+  flags.namespace ?? (isLive(flags) ? contextNamespace(flags) : 'default');
 
 export const withFlow = (command: Command): Command =>
   withSource(
@@ -40,7 +50,10 @@ export const withFlow = (command: Command): Command =>
       .argument('<src>', '[NS/]POD, [NS/]KIND/NAME (pod, deploy, ds, sts, node) or an address')
       .argument('<dst[:port]>', 'the same, or svc/NAME, or a host name as the source would resolve it'),
   )
-    .option('-n, --namespace <ns>', 'namespace of endpoints that name none', 'default')
+    .option(
+      '-n, --namespace <ns>',
+      "namespace of endpoints that name none (default: the context's, or default)",
+    )
     .addOption(
       new Option('-p, --protocol <protocol>', 'default: tcp with a port, icmp without').choices([
         'tcp',
@@ -79,14 +92,7 @@ export async function openSource(
     const { readSnapshot } = await import('../collect/read.ts');
     return { snapshot: await readSnapshot(flags.snapshot) };
   }
-  if (flags.lab === undefined) {
-    throw new PodpathError({
-      code: 'usage/no-source',
-      what: 'nothing to look at',
-      why: 'neither --snapshot nor --lab was given',
-      todo: 'podpath lab up makes a lab; podpath demo shows one; -s PATH reads a snapshot',
-    });
-  }
+  if (flags.lab === undefined) return { snapshot: await liveSnapshot(flags) };
   const { openLab } = await import('../lab/lab.ts');
   const { snapshotOfLab } = await import('../collect/lab.ts');
   const lab = await openLab(flags.lab);
@@ -104,10 +110,10 @@ export async function openSource(
   }
 }
 
-export const questionOf = (src: string, dst: string, flags: FlowFlags): Question => ({
+export const questionOf = async (src: string, dst: string, flags: FlowFlags): Promise<Question> => ({
   src,
   dst,
-  namespace: flags.namespace,
+  namespace: await namespaceOf(flags),
   ...(flags.protocol === undefined ? {} : { protocol: flags.protocol }),
   ...(flags.size === undefined ? {} : { sizeBytes: flags.size }),
   ...(flags.ipv6 === true ? { family: 6 as const } : {}),

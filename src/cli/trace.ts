@@ -29,7 +29,7 @@ async function run(src: string, dst: string, flags: TraceFlags): Promise<void> {
   const { investigate } = await import('../diagnose/investigate.ts');
   const { worstFlow } = await import('../diagnose/pairs.ts');
   const { World } = await import('../dataplane/world.ts');
-  const question = questionOf(src, dst, flags);
+  const question = await questionOf(src, dst, flags);
   const { snapshot } = await openSource(flags, question);
   const asked = askedFlows(snapshot, question);
   const { verdict } = investigate(new World(snapshot), worstFlow(snapshot, asked.flows), {

@@ -95,8 +95,14 @@ export function summarize(snapshot: Snapshot, input: SnapshotFiles): SnapshotSum
       ok: results.filter((result) => result.outcome === 'ok').length,
     })),
     problems: cluster.problems.map((problem) => problem.text),
-    gaps: [...snapshot.gaps, ...notUnderstood(snapshot, input)],
+    gaps: toldOnce(snapshot.gaps, notUnderstood(snapshot, input)),
   };
+}
+
+/** A list that the API server refused is explained by who asked for it, and is not understood either: told once. */
+function toldOnce(told: readonly Gap[], more: readonly Gap[]): readonly Gap[] {
+  const places = new Set(told.map(({ where }) => where));
+  return [...told, ...more.filter(({ where }) => !where.startsWith('cluster/') || !places.has(where))];
 }
 
 function cniText({ cni, tunnel, because }: DetectedCni): string {

@@ -13,6 +13,10 @@ export interface ExecOptions {
   readonly maxOutputBytes?: number;
   readonly env?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
+  /** The program may ask questions on our terminal. Not with `input`. */
+  readonly inheritInput?: boolean;
+  /** Told what the program says on stderr while it runs; it is kept all the same. */
+  readonly onStderr?: (text: string) => void;
 }
 
 /** The result of a command, successful or not: a command that fails is data, not an exception. */
@@ -35,7 +39,11 @@ export function exec(argv: readonly string[], options: ExecOptions = {}): Promis
   const started = performance.now();
   return new Promise((resolve) => {
     const child = spawn(argv[0] ?? '', argv.slice(1), {
-      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+      stdio: [
+        options.inheritInput === true ? 'inherit' : options.input === undefined ? 'ignore' : 'pipe',
+        'pipe',
+        'pipe',
+      ],
       // C: messages and number formats that the parsers expect.
       env: { ...process.env, LC_ALL: 'C', ...options.env },
       ...(options.signal === undefined ? {} : { signal: options.signal }),
@@ -64,7 +72,10 @@ export function exec(argv: readonly string[], options: ExecOptions = {}): Promis
       });
     };
     child.stdout?.on('data', (chunk: Buffer) => out.add(chunk));
-    child.stderr?.on('data', (chunk: Buffer) => err.add(chunk));
+    child.stderr?.on('data', (chunk: Buffer) => {
+      err.add(chunk);
+      options.onStderr?.(chunk.toString('utf8'));
+    });
     child.on('error', (error: NodeJS.ErrnoException) => finish(-1, error.code ?? error.message));
     child.on('close', (code) => finish(code ?? -1));
     if (options.input !== undefined && child.stdin !== null) {

@@ -32,6 +32,8 @@ export function parseList(text: string, file: string): Parsed<readonly JsonObjec
       });
       continue;
     }
+    if (value.kind === 'Status' && value.status === 'Failure')
+      return failed({ code: `${format}/refused`, file, message: refusal(value) });
     const inner = value.items;
     if (inner === undefined && !isListKind(value.kind)) {
       items.push(value);
@@ -48,6 +50,10 @@ export function parseList(text: string, file: string): Parsed<readonly JsonObjec
   }
   return parsed(items, notes);
 }
+
+/** What the API server answers in place of a list: 403, 500 ... Such a list is not empty, it is unknown. */
+const refusal = ({ message, reason }: JsonObject): string =>
+  excerpt(`the API server did not list them: ${String(message ?? reason ?? 'it gave no reason')}`, 300);
 
 /** `List`, `PodList`. A client that lists nothing may print `items: null`. */
 const isListKind = (kind: unknown): boolean => typeof kind === 'string' && kind.endsWith('List');
