@@ -153,16 +153,23 @@ function best(list: readonly Scored[]): Scored | undefined {
 
 function outcome(asked: TableQuery, picked: Scored, isHost: boolean): RouteResult | 'next' {
   const { netns, rule } = asked;
-  const { route, hops, index } = picked;
+  const { route } = picked;
   if (isRefusing(route)) {
     if (route.type === 'throw') return 'next';
     return { state: 'refused', type: route.type, route, ...(rule === undefined ? {} : { rule }) };
   }
-  const suppressed = isSuppressed(netns, route, rule, hops[index]?.hop.device);
-  if (suppressed === 'unknown') return groupNotKnown;
-  if (suppressed) return 'next';
-  return found(asked, route, alternativesOf(asked, picked, isHost));
+  const alternatives = alternativesOf(asked, picked, isHost);
+  // fib6_rule_suppress() goes by the device of the next hop that the flow has got.
+  const suppressed = alternatives.map(({ nexthop }) => isSuppressed(netns, route, rule, nexthop.device));
+  if (suppressed.includes('unknown')) return groupNotKnown;
+  if (!suppressed.includes(true)) return found(asked, route, alternatives);
+  return suppressed.includes(false) ? suppressionNotKnown : 'next';
 }
+
+const suppressionNotKnown: NotKnown = {
+  state: 'unknown',
+  why: 'a routing rule suppresses some next hops of a multipath route: which one the flow gets no dump shows',
+};
 
 function alternativesOf(
   { netns, query }: TableQuery,

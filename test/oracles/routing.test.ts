@@ -56,6 +56,7 @@ const perAgain = 2_000;
 const untold = [
   'a route for some sources alone may be hidden',
   'whether a loopback source may leave depends on the next hop',
+  'a routing rule suppresses some next hops',
 ];
 
 async function compare(asked: Asked, theirs: string): Promise<void> {
