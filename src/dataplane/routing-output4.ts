@@ -8,10 +8,11 @@ import {
   isUnspecified,
   sameAddress,
 } from '../net/address.ts';
+import { tableIndex } from './routing-index.ts';
 import type { FoundRoute, RouteQuery, RouteResult } from './routing-query.ts';
 import { selectAddress } from './routing-source.ts';
+import { lookupTable4 } from './routing-table4.ts';
 import {
-  bestRoute,
   findDevice,
   hasOnlyDefaultRules,
   isSetAnywhere,
@@ -84,8 +85,10 @@ function ownerOf(netns: Netns, address: Address): string | undefined | 'unknown'
     return 'unknown';
   // Until rules are added the local table is the main one, too (fib_trie_unmerge).
   const tables = hasOnlyDefaultRules(rules.value) ? ['local', 'main'] : ['local'];
-  const route = bestRoute(netns.routes.value, tables, address);
-  return route?.type === 'local' ? route.nexthops[0]?.device : undefined;
+  const table = tableIndex(netns.routes.value, tables);
+  const result = lookupTable4({ netns, query: { dst: address }, table, skipped: [] });
+  if (result === 'next' || result.state !== 'found') return undefined;
+  return result.route.type === 'local' ? result.nexthop.device : undefined;
 }
 
 /** With a device given and no usable route, the destination is taken to be on that device. */

@@ -236,6 +236,19 @@ const cases: readonly Case[] = [
     answer: 'unicast dev d1',
   },
   {
+    title: 'without rules one that a local route of main covers does, too, where longer routes are dead',
+    family: 4,
+    ip: [
+      'route add default dev d1',
+      'route add local 10.9.0.0/16 dev lo table main',
+      'route add 10.9.0.0/24 dev d2',
+      'link set p2 down',
+      'link set d2 down',
+    ],
+    asked: { dst: '192.0.2.1', src: '10.9.0.1' },
+    answer: 'unicast dev d1',
+  },
+  {
     title: 'the way back of a broadcast is looked up from 0.0.0.0: rules by address see no other',
     family: 4,
     sysctl: [...forwarding, 'net.ipv4.conf.d1.rp_filter=1'],
