@@ -13,7 +13,7 @@ import type { Packet } from '../net/packet.ts';
 import { type Cursor, doubt, type Stage } from './cursor.ts';
 import { giveTo } from './frames.ts';
 import { sendRouted } from './ip.ts';
-import { attach, type Connections } from './netfilter/conntrack.ts';
+import { attach, type Connections, setClosing } from './netfilter/conntrack.ts';
 import { runUntil } from './run.ts';
 import { answerTo } from './simulate-answer.ts';
 import { departure } from './simulate-answer-packet.ts';
@@ -142,11 +142,12 @@ function answerEndOf(room: Room, cursor: Cursor, step: Step, iif: string | undef
     return { answer, answerEnd, left: [] };
   }
   const { inDevice: _, fragmentBytes: __, routeMark: ___, ...rest } = cursor;
-  const attached = attach(connections, netns.id);
+  const refusedOne = answer.kind === 'tcp-reset' ? setClosing(connections, netns.id) : connections;
+  const attached = attach(refusedOne, netns.id);
   const start: Cursor = {
     ...rest,
     packet: leaving.packet,
-    connections: { ...attached, entries: [...attached.entries, ...table.view(leaving.packet).entries] },
+    connections: { ...attached, entries: [...table.view(leaving.packet).entries, ...attached.entries] },
     steps: [],
     hops: [],
   };

@@ -307,6 +307,38 @@ table ip m { chain c { type filter hook forward priority -10; ip saddr 10.1.0.2 
     ends: ['reject 3/3 -> forward', 'drop'],
   },
   {
+    title: 'a reset closes the connection that is in the table: what comes then is not INVALID',
+    rules4: `*filter
+-A FORWARD -i tin -p tcp -m ttl --ttl-eq 19 -j REJECT --reject-with tcp-reset
+-A FORWARD -m conntrack --ctstate INVALID -j DROP
+COMMIT
+`,
+    packets: [
+      foreign,
+      { ...foreign, ttl: 20 },
+      { ...foreign, flags: { ack: true } },
+      { ...foreign, srcPort: 1025 },
+      { ...foreign, srcPort: 1025, flags: { ack: true } },
+    ],
+    ends: ['forward', 'reject tcp-reset -> forward tin', 'forward', 'forward', 'drop'],
+  },
+  {
+    title:
+      'an error about an untracked packet is INVALID, and no CT rule of iptables makes it untracked on its way by lo',
+    rules6: `*raw
+-A PREROUTING -j CT --notrack
+COMMIT
+*filter
+-A INPUT -m conntrack --ctstate INVALID -j DROP
+COMMIT
+`,
+    packets: [
+      { via: 'tin', from: 'fd00:2::1', to: 'fd00:50::77', protocol: 'udp' },
+      { via: 'tin', from: 'fd00:1::5', to: 'fd00:50::77', protocol: 'udp', srcPort: 1025 },
+    ],
+    ends: ['reject 1/0 -> silent', 'reject 1/0 -> forward tin'],
+  },
+  {
     title: 'an error may mark the connection that it is about',
     nft: `table ip t { chain c { type filter hook forward priority 0;
       ct state related ct mark set 7 accept; ct mark 7 drop; }; }`,

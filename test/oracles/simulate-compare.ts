@@ -2,6 +2,7 @@
 import type { Simulated } from '../../src/model/simulated.ts';
 import { formatAddress } from '../../src/net/address.ts';
 import { formatPacket, type Packet } from '../../src/net/packet.ts';
+import { withHiddenPorts } from './made-up.ts';
 import { decode, encode, type Wire } from './netfilter-wire.ts';
 import type { Injection } from './simulate-flows.ts';
 import type { Emerged, KernelNamespace } from './simulate-namespace.ts';
@@ -11,8 +12,8 @@ type Seen = Wire & { readonly where: string };
 interface Observed {
   /** By the id of the packet that was sent: itself, or an error about it. */
   readonly byId: ReadonlyMap<number, readonly Seen[]>;
-  /** Resets that the kernel itself made, by flow. */
-  readonly resets: ReadonlyMap<number, readonly Seen[]>;
+  /** Resets that the kernel itself made, by flow, in their order: each is taken out for the packet that it answers. */
+  readonly resets: ReadonlyMap<number, Seen[]>;
   /** errno of sends that were refused, by id. */
   readonly refused: ReadonlyMap<number, number>;
 }
@@ -65,7 +66,12 @@ function describeKernel(
   id: number,
   { flow, ours, packet }: Injection,
 ): string {
-  const seen = (byId.get(id) ?? []).filter(({ packet }) => flowOf(packet) === flow);
+  const { madeUp } = ours.packet;
+  const seen = (byId.get(id) ?? [])
+    .filter((entry) => madeUp !== undefined || flowOf(entry.packet) === flow)
+    .map((entry) =>
+      madeUp === undefined ? entry : { ...entry, packet: withHiddenPorts(entry.packet, madeUp) },
+    );
   // Errors have ids of the kernel's choice: only a packet that is one itself may come out as one of its id.
   const isError = packet.quoted !== undefined;
   const own = seen.filter((entry) => entry.id === id && (entry.quotedId !== undefined) === isError);
@@ -74,7 +80,7 @@ function describeKernel(
   const error = seen.find((entry) => entry.quotedId !== undefined);
   if (error !== undefined) return `reject ${icmpWords(error)} -> ${answerWords(error.where, error.packet)}`;
   if (ours.answer?.kind === 'tcp-reset') {
-    const [reset] = resets.get(flow) ?? [];
+    const reset = resets.get(flow)?.shift();
     return `reject tcp-reset -> ${reset === undefined ? 'silent' : answerWords(reset.where, reset.packet)}`;
   }
   return refusals.has(refused.get(id) ?? 0) ? 'reject error' : 'drop';

@@ -111,7 +111,7 @@ function answerTo(random: Random, sent: Packet): Packet {
   return back;
 }
 
-/** The first packet, an answer to what left, and the next packet of the sender. */
+/** The first packet, an answer to what left, and more packets of the sender, as long as nobody inside answers too. */
 function* randomFlow(random: Random, flow: number, send: ReturnType<typeof simulation>) {
   const via = random.pick([...tuns.map(({ name }) => name), 'tin', 'out']);
   const inject = (by: string, packet: Packet, sequence: Sequence): Injection => {
@@ -120,17 +120,36 @@ function* randomFlow(random: Random, flow: number, send: ReturnType<typeof simul
   };
   const first = inject(via, firstPacket(random, flow, via), { seq: 1000, ack: 0 });
   yield first;
+  const { flags: _, ...plain } = first.packet;
+  const isTcp = plain.protocol === 'tcp';
+  const again = (flags: TcpFlags, sequence: Sequence, change: Partial<Packet> = {}): Injection =>
+    inject(via, { ...plain, mark: 0, ...(isTcp ? { flags } : {}), ...change }, sequence);
   const left = first.ours;
+  if (left.verdict === 'drop' || left.verdict === 'reject') {
+    // Who is refused tries again: what the first packet left behind, and what its answer did, shows.
+    if (random.chance(0.8)) return;
+    yield again(random.pick([{ syn: true }, { ack: true }]), { seq: 1000, ack: 0 });
+    return;
+  }
   if (left.verdict !== 'forward' || left.oif === undefined) return;
+  if (random.chance(0.05)) {
+    // With another traffic class other rules may meet it, and refuse it with a reset.
+    const second = again({ syn: true }, { seq: 1000, ack: 0 }, { tos: 0x10 });
+    yield second;
+    if (mayAnswer(second)) return;
+  }
   const answer = answerTo(random, left.packet);
-  const second = inject(left.oif, answer, { seq: 5000, ack: 1001 });
-  yield second;
-  // What the namespace itself receives it may answer (a RST), which would change the connection.
-  if (second.ours.verdict === 'deliver' || second.ours.answer?.kind === 'tcp-reset') return;
-  const { flags: _, ...rest } = first.packet;
-  const third = { ...rest, mark: 0, ...(rest.protocol === 'tcp' ? { flags: { ack: true } } : {}) };
-  yield inject(via, third, { seq: 1001, ack: 5001 });
+  const reply = inject(left.oif, answer, { seq: 5000, ack: 1001 });
+  yield reply;
+  if (mayAnswer(reply)) return;
+  const third = again({ ack: true }, { seq: 1001, ack: 5001 });
+  yield third;
+  if (mayAnswer(third) || random.chance(0.9)) return;
+  yield again(random.pick([{ fin: true, ack: true }, { syn: true }]), { seq: 1001, ack: 5001 });
 }
+
+/** What the namespace itself receives it may answer (a RST of its TCP), which would change the connection. */
+const mayAnswer = ({ ours }: Injection): boolean => ours.verdict === 'deliver' || ours.verdict === 'unknown';
 
 export function randomFlows(random: Random, netns: Netns, count: number): readonly Injection[] {
   const send = simulation(netns);

@@ -4,6 +4,7 @@ import { buildNetns } from '../../src/parse/netns.ts';
 import { randomRules, randomSets } from './netfilter-rules.ts';
 import type { Random } from './netfilter-support.ts';
 import { randomNftRules } from './nft-rules.ts';
+import { enriched, foreseeable } from './simulate-more.ts';
 import { type Command, type KernelNamespace, tuns } from './simulate-namespace.ts';
 
 export type Backend = 'nft' | 'native' | 'legacy';
@@ -36,11 +37,17 @@ export function randomWorld(random: Random, backend: Backend): WorldText {
     sets: linesOf(sets + toIpv6(sets)),
     native:
       backend === 'native'
-        ? [...shown(randomNftRules(random)), ...(random.chance(0.4) ? rejecting(random) : [])]
+        ? [...shown(foreseeable(randomNftRules(random))), ...(random.chance(0.4) ? rejecting(random) : [])]
         : [],
-    rules4: withTables ? linesOf(showingMarks(varied(random, randomRules(random)))) : [],
-    rules6: withTables ? linesOf(showingMarks(toIpv6(varied(random, randomRules(random))))) : [],
+    rules4: withTables ? tablesOf(random, 4) : [],
+    rules6: withTables ? tablesOf(random, 6) : [],
   };
+}
+
+function tablesOf(random: Random, family: 4 | 6): string[] {
+  const drawn = varied(random, foreseeable(randomRules(random)));
+  const rules = family === 4 ? drawn : toIpv6(drawn);
+  return linesOf(showingMarks(random.chance(0.5) ? enriched(random, rules, family) : rules));
 }
 
 /** `nft list` leaves out `ct l3proto`, which it takes for a mere dependency: what is listed then means more than what is loaded. */

@@ -69,6 +69,8 @@ export interface Tracking {
   readonly connection?: Connection;
   /** What a CT rule in front of conntrack asks for (nf_conn template): a rule sees it as NEW, and no later CT rule counts. */
   readonly template?: Template;
+  /** There is no connection, yet iptables' CT rules pass it over: nf_conntrack_attach() of an untracked packet. */
+  readonly isPassed?: true;
 }
 
 export interface Template {
@@ -365,13 +367,29 @@ function enter(view: Connections, connection: Connection): Connections {
   return { ...view, entries: [...others, { ...connection, confirmed: true }] };
 }
 
+/** nf_ct_set_closing: who answers a packet with a reset takes its connection, if that is in the table, for closed. */
+export function setClosing(view: Connections, netns: string): Connections {
+  const { inFlight } = view;
+  const connection = inFlight?.netns === netns ? inFlight.tracking.connection : undefined;
+  if (inFlight === undefined || connection?.tcp === undefined || connection.confirmed !== true) return view;
+  const closed: Connection = { ...connection, tcp: { ...connection.tcp, state: 'close' } };
+  return {
+    ...view,
+    entries: view.entries.map((entry) => (sameConnection(entry, closed) ? closed : entry)),
+    inFlight: { ...inFlight, tracking: { ...inFlight.tracking, connection: closed } },
+  };
+}
+
 /**
  * nf_conntrack_attach: the kernel's own answer goes the other way of the connection of the packet that it is about, whether or
  * not that is in the table.
  */
 export function attach(view: Connections, netns: string): Connections {
   const { inFlight, ...table } = view;
-  if (inFlight?.netns !== netns || inFlight.tracking.connection === undefined) return table;
+  if (inFlight?.netns !== netns) return table;
+  if (inFlight.tracking.state === 'UNTRACKED')
+    return { ...table, inFlight: { netns, tracking: { ...notTracked, isPassed: true }, attached: true } };
+  if (inFlight.tracking.connection === undefined) return table;
   const { connection, direction } = inFlight.tracking;
   const back = direction === 'original' ? 'reply' : 'original';
   const tracking: Tracking = { state: 'RELATED', direction: back, connection };

@@ -6,6 +6,7 @@ import { sysctl } from '../routing-tables.ts';
 import {
   type Connection,
   type Connections,
+  isIcmpError,
   type Template,
   type Tracking,
   track,
@@ -42,7 +43,10 @@ export function runTracking(run: Run, hasRules: boolean, state: State, next: Nex
   const { tracking, connections, packet } = state;
   const { netns } = run.context;
   if (tracking.connection !== undefined || tracking.state === 'UNTRACKED') return next(state);
-  const tracked = startTracking(connections, netns, packet, tracking.template);
+  const found = startTracking(connections, netns, packet, tracking.template);
+  // nf_conntrack_in() leaves skb->_nfct of an ICMP error without connection as it was.
+  const isPassed = tracking.isPassed === true && found.state === 'INVALID' && isIcmpError(packet);
+  const tracked: Tracking = isPassed ? { ...found, isPassed } : found;
   const isSaid = tracked.state === 'INVALID' && hasRules;
   const onward = (changed: Tracking) => {
     const after = copyOf(state);

@@ -38,7 +38,10 @@ export function changeSet(context: HookContext, state: State, operation: SetOper
 
 /** skb->_nfct is 0: neither a connection, a template nor UNTRACKED. */
 export const isFree = ({ tracking }: State): boolean =>
-  tracking.connection === undefined && tracking.template === undefined && tracking.state === 'INVALID';
+  tracking.connection === undefined &&
+  tracking.template === undefined &&
+  tracking.state === 'INVALID' &&
+  tracking.isPassed !== true;
 
 /** tproxy_tg4: whether a socket takes the packet; without one it is dropped. */
 export function takesPacket({ netns }: HookContext, proxy: TproxyTarget, { packet, tracking }: State): Truth {
