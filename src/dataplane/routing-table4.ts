@@ -57,9 +57,11 @@ export function lookupTable4(asked: TableQuery): RouteResult | 'next' {
       if (suppressed) return 'next';
       const rivals = route.dst.length === 0 ? equalDefaults(asked, group, route) : [];
       if (rivals.length === 0) return found(asked, route, alternativesOf(asked, route, judged.value));
-      const ways = rivals.flatMap((rival) =>
-        alternativesOf(asked, rival, judgedOf(netns, rival)).map((way) => ({ ...way, route: rival })),
-      );
+      // fib_result_assign(): the first next hop, whatever its carrier and however many there are.
+      const ways = rivals.map((rival) => ({
+        ...alternative(netns, query, rival, rival.nexthops[0], 1),
+        route: rival,
+      }));
       return found(asked, route, ways);
     }
   }

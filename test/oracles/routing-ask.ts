@@ -277,7 +277,8 @@ function refusedInput(
   const forwarding = isBroadcast || forwards(netns, iif, 4).state === 'yes';
   const isSilent = packet.dst.value === 0n && packet.src.value === 0n;
   const limited = packet.dst.value === 0xffffffffn || isSilent;
-  const isSent = result.state === 'found' && ['unicast', 'broadcast'].includes(result.route.type) && !isLocal;
+  const isSent =
+    result.state === 'found' && ['unicast', 'broadcast'].includes(result.route.type) && !isLocal && !limited;
   const check = reversePathCheck(netns, packet, iif, isSent ? hop : undefined);
   if (check.state === 'unknown') return `unknown: ${check.why}`;
   if (check.state === 'martian' && check.anywhere === true) return 'invalid';

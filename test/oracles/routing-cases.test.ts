@@ -112,6 +112,21 @@ const cases: readonly Case[] = [
     answer: 'unicast dev d2 via 10.2.0.2',
   },
   {
+    title:
+      'among equal default routes a lost carrier does not count, nor do the other next hops of a multipath route',
+    family: 4,
+    sysctl: ['net.ipv4.conf.d1.ignore_routes_with_linkdown=1'],
+    ip: [
+      'route append default via 10.0.0.2 dev d0',
+      'route append default via 10.1.0.2 dev d1',
+      'route append default nexthop via 10.2.0.2 dev d2 nexthop via 10.0.0.3 dev d0',
+      'neigh add 10.0.0.2 dev d0 nud failed',
+      'link set p1 down',
+    ],
+    asked: { dst: '192.0.2.1' },
+    answer: 'unicast dev d1 via 10.1.0.2',
+  },
+  {
     title: 'what arrives takes the first of them all the same',
     family: 4,
     sysctl: forwarding,
