@@ -3,6 +3,7 @@
 Arguments: the TUN devices. Frames both ways: four bytes of length (big endian), one letter, the body.
 `r` {"sysctl": [[key, value]], "run": [{"argv", "input", "free"}], "keys": [pattern]}: a JSON answer {"out": [text], "failed": text, "sysctl": text};
     the first command that fails ends it, unless it is free to fail.
+`u`: milliseconds of processor time of this process and its commands, 4 bytes.
 `p` packets, each: device (one byte; 255: sent by the namespace itself), mark (4), length (2), bytes. Answer, each: where (one byte: a
     device, 254 a socket of the namespace, 255 a refused send: number and errno, 4 bytes each), length (2), bytes.
 """
@@ -10,6 +11,7 @@ import fcntl
 import glob
 import json
 import os
+import resource
 import select
 import socket
 import struct
@@ -176,6 +178,17 @@ def run(order):
     return json.dumps({**answer, "failed": failed} if failed else answer).encode()
 
 
+def processor_time():
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return struct.pack("!I", int(sum(one.ru_utime + one.ru_stime for one in used) * 1000))
+
+
+def answer_to(kind, body):
+    if kind == b"r":
+        return run(json.loads(body))
+    return processor_time() if kind == b"u" else send_batch(body)
+
+
 for name, fd in zip(sys.argv[1:], tuns):
     warm_up(name, fd)
 while True:
@@ -183,6 +196,6 @@ while True:
     if len(head) < 5:
         break
     body = stdin.read(struct.unpack("!I", head[:4])[0])
-    answer = run(json.loads(body)) if head[4:] == b"r" else send_batch(body)
+    answer = answer_to(head[4:], body)
     stdout.write(struct.pack("!I", len(answer)) + head[4:] + answer)
     stdout.flush()
