@@ -78,7 +78,8 @@ function noRules(
 ): Omit<Finding, 'check'>[] {
   if (view.netns.rulesets.state === 'unknown') return [];
   const tables = need(view.netns.nftTables);
-  if (tables === undefined || tables.some(({ name }) => name === 'kube-proxy')) return [];
+  const isHalf = view.netns.rulesets.value.some((one) => one.family === family && one.unseen !== undefined);
+  if (isHalf || tables === undefined || tables.some(({ name }) => name === 'kube-proxy')) return [];
   return [
     missingHere(
       view,

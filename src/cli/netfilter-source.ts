@@ -92,9 +92,11 @@ function ofNetns(netns: Netns, podNetworks: readonly Prefix[]): NetfilterSource 
     });
   for (const part of [rulesets, nftTables])
     if (part.state === 'unknown') note(`podpath: ${netns.id}: ${part.why}`);
+  const saves = orElse(rulesets, []);
+  for (const { unseen } of saves) if (unseen !== undefined) note(`podpath: ${netns.id}: ${unseen}`);
   return {
     name: netns.id,
-    rulesets: orElse(rulesets, []),
+    rulesets: saves.filter(({ unseen }) => unseen === undefined),
     nftTables: orElse(nftTables, []),
     ipsets,
     podNetworks,

@@ -3,7 +3,7 @@ import type { HookName } from '../model/netfilter.ts';
 import type { BridgePort, Device } from '../model/netns.ts';
 import { type Address, formatAddress } from '../net/address.ts';
 import { overCable, vlanBytes } from './cable.ts';
-import { type Cursor, cannotTell, doubt, lose, pass, type Stage, wireBytes } from './cursor.ts';
+import { type Cursor, cannotTell, doubt, lose, pass, type Stage, unsure, wireBytes } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import { resolveNeighbour } from './neighbours.ts';
 import { nicPortsOf, wireStations } from './segments.ts';
@@ -58,7 +58,8 @@ function onBridge(
     const noted = doubt(cursor, 'filter', `${key} is not known: ${netns.sysctls.why}`, {
       facts: { what: `sysctls of ${netns.id}` },
     });
-    return [throughBridge(world, noted, bridge, dstMac, inPort)];
+    // The rules could translate the packet, or undo a translation.
+    return [throughBridge(world, unsure(noted), bridge, dstMac, inPort)];
   }
   // Absent without the br_netfilter module: frames then pass no IP hook.
   if (netns.sysctls.value.get(key) !== '1') return [throughBridge(world, cursor, bridge, dstMac, inPort)];
@@ -173,7 +174,7 @@ export function throughBridge(
       },
     );
   }
-  const passed = pass(cursor, 'bridge', `${bridge.name} port ${out.name}`);
+  const passed = portsSeen(pass(cursor, 'bridge', `${bridge.name} port ${out.name}`), bridge);
   const moved =
     bridge.vlanFiltering === true
       ? doubt(passed, 'bridge', `${bridge.name} filters VLANs, and its ports' VLANs were not recorded`, {
@@ -196,6 +197,14 @@ export const portOf = (cursor: Cursor, device: string): BridgePort | undefined =
   cursor.netns.bridgePorts.state === 'known'
     ? cursor.netns.bridgePorts.value.find((port) => port.device === device)
     : undefined;
+
+/** A port may be blocked, isolated, or without hairpin. */
+export function portsSeen(cursor: Cursor, bridge: Device): Cursor {
+  const { bridgePorts, id } = cursor.netns;
+  if (bridgePorts.state === 'known') return cursor;
+  const text = `settings of the ports of ${bridge.name} are not known: ${bridgePorts.why}`;
+  return doubt(cursor, 'bridge', text, { facts: { what: `bridge ports of ${id}` } });
+}
 
 export const notForwarding = (cursor: Cursor, port: Device, state: string): Stage =>
   blockedPort(cursor, port, `bridge port ${port.name} is in state ${state}`);

@@ -184,6 +184,12 @@ export function doubt(cursor: Cursor, kind: StepKind, text: string, detail: Step
   return { ...addSteps(cursor, [doubtful]), doubts: [...cursor.doubts, doubtful] };
 }
 
+/** After a doubt that may have changed the packet or its way: a later loss is not certain either. */
+export function unsure(cursor: Cursor): Cursor {
+  const latest = cursor.doubts.at(-1);
+  return latest === undefined ? cursor : { ...cursor, unsure: latest };
+}
+
 export function remark(cursor: Cursor, noted: Step): Cursor {
   return { ...addSteps(cursor, [noted]), remarks: [...cursor.remarks, noted] };
 }

@@ -2,7 +2,7 @@
 import type { Device } from '../model/netns.ts';
 import type { Address } from '../net/address.ts';
 import { isMulticastMac } from '../net/mac.ts';
-import { bridged, isOwnMac, notForwarding, portOf, throughBridge } from './bridge.ts';
+import { bridged, isOwnMac, notForwarding, portOf, portsSeen, throughBridge } from './bridge.ts';
 import { overCable } from './cable.ts';
 import { type Cursor, cannotTell, lose, remark, type Stage, step, wireBytes } from './cursor.ts';
 import { resolveNeighbour } from './neighbours.ts';
@@ -102,6 +102,11 @@ export function frameOut(world: World, cursor: Cursor, device: Device, dstMac: s
   }
   const peer = world.peer({ netns: cursor.netns, device });
   if (peer !== undefined) return [overCable(cursor, device, peer, dstMac)];
+  const unseen = world.unseenFarEnd({ netns: cursor.netns, device });
+  if (unseen !== undefined) {
+    const text = `what ${device.name} leads to is not known: ${unseen}`;
+    return [cannotTell(cursor, 'receive', text, { facts: { what: `devices of ${cursor.netns.node}` } })];
+  }
   if (isNic(device)) return [overUnderlay(world, cursor, device, dstMac)];
   return [
     cannotTell(
@@ -156,7 +161,7 @@ export function frameIn(world: World, cursor: Cursor, device: Device, dstMac: st
     // br_handle_frame() and br_handle_frame_finish() drop in every other state.
     if (state !== undefined && state !== 'forwarding') return [notForwarding(cursor, device, state)];
     if (dstMac === bridge.mac || isOwnMac(world, cursor, bridge, dstMac))
-      return [{ at: 'ip-in', cursor, device: bridge, physIn: device.name }];
+      return [{ at: 'ip-in', cursor: portsSeen(cursor, bridge), device: bridge, physIn: device.name }];
     return bridged(world, cursor, bridge, dstMac, device.name);
   }
   const stacked = handedUp(world, cursor, device, dstMac);

@@ -3,7 +3,7 @@ import type { HookName } from '../model/netfilter.ts';
 import { formatSource } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
 import type { Address } from '../net/address.ts';
-import { addSteps, type Cursor, copyOf, doubt, lose, remark, type Stage, step } from './cursor.ts';
+import { addSteps, type Cursor, copyOf, doubt, lose, remark, type Stage, step, unsure } from './cursor.ts';
 import { ipvsAnswer } from './ipvs-answer.ts';
 import type { Decisive, HookOutcome, RuleView } from './netfilter/context.ts';
 import { traverseBridgeHook, traverseHook } from './netfilter/evaluate.ts';
@@ -114,8 +114,8 @@ function accepted(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonl
   const next = taken(cursor, outcome);
   const where = next.netns.id;
   if (outcome.unseenTables.state === 'unknown') {
-    const text = `whether ${where} has nftables rules of its own at ${hook} is not known: ${outcome.unseenTables.why}`;
-    return [doubt(next, 'filter', text, { facts: { what: `nftables of ${where}` } })];
+    const text = `whether ${where} has other rules at ${hook} is not known: ${outcome.unseenTables.why}`;
+    return [doubt(next, 'filter', text, { facts: { what: `packet filter rules of ${where}` } })];
   }
   const seen = outcome.unseenTables.value.reduce((at, table) => {
     const text = `the nftables table "${table}" of ${where} has rules at ${hook} that are not evaluated; compare with: nft list ruleset`;
@@ -224,11 +224,6 @@ function undecided(cursor: Cursor, hook: HookName, outcome: HookOutcome): readon
   const survivor = open[0];
   return survivor === undefined
     ? [{ ...noted, packet: outcome.packet, connections: outcome.connections }]
-    : accepted(open.length < 2 ? noted : unsure(noted), hook, { ...survivor, share: outcome.share });
-}
-
-/** Equal outcomes are one: these differ in their packets or connections. */
-function unsure(cursor: Cursor): Cursor {
-  const [latest] = cursor.doubts.slice(-1);
-  return latest === undefined ? cursor : { ...cursor, unsure: latest };
+    : // Equal outcomes are one: several differ in their packets or connections.
+      accepted(open.length < 2 ? noted : unsure(noted), hook, { ...survivor, share: outcome.share });
 }

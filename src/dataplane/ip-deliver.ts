@@ -63,8 +63,11 @@ function takeIcmp(cursor: Cursor): Stage {
   const six = packet.protocol === 'icmpv6';
   if (packet.icmp?.type !== (six ? 128 : 8)) return accept(cursor, 'the sender takes it');
   const key = six ? 'net.ipv6.icmp.echo_ignore_all' : 'net.ipv4.icmp_echo_ignore_all';
-  if (netns.sysctls.state === 'unknown' || netns.sysctls.value.get(key) !== '1')
-    return accept(cursor, 'echo is answered');
+  if (netns.sysctls.state === 'unknown') {
+    const text = `whether ${netns.id} answers echo requests is not known: ${netns.sysctls.why}`;
+    return accept(doubt(cursor, 'deliver', text, { facts: { what: `sysctls of ${netns.id}` } }));
+  }
+  if (netns.sysctls.value.get(key) !== '1') return accept(cursor, 'echo is answered');
   return lose(cursor, 'deliver', 'not-listening', `${netns.id} does not answer echo requests: ${key} = 1`, {
     facts: { sysctl: key },
     sources: [

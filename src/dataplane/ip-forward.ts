@@ -6,7 +6,7 @@ import { leaveAnew } from './ip-send.ts';
 import { checkSource } from './ip-source.ts';
 import { type Found, findRoute, leave, outDevices } from './ip-ways.ts';
 import type { RouteResult } from './routing.ts';
-import { untranslatedService } from './services.ts';
+import { loseUntranslated, untranslatedService } from './services.ts';
 import type { World } from './world.ts';
 
 /** ip_forward() and, where there is no way, ip_error(): who does not forward says nothing. IPv6 refuses before it looks at that. */
@@ -17,7 +17,9 @@ export function forward(world: World, cursor: Cursor, device: Device, result: Ro
     const refused = findRoute(cursor, result);
     if ('at' in refused) return [refused];
   }
-  const allowed = forwards(netns, device.name, packet.dst.family);
+  // ip_route_input_slow() sends directed broadcasts on before it asks whether the device forwards.
+  const isBroadcast = result.state === 'found' && result.route.type === 'broadcast';
+  const allowed = isBroadcast ? ({ state: 'yes' } as const) : forwards(netns, device.name, packet.dst.family);
   if (allowed.state === 'no') {
     return [
       lose(cursor, 'route', 'ip-forward-off', `${netns.id} does not forward: ${allowed.sysctl} = 0`, {
@@ -48,7 +50,7 @@ export function forward(world: World, cursor: Cursor, device: Device, result: Ro
   return runHooks(aged, ['forward'], devices).flatMap((passed) => {
     if ('at' in passed) return [passed];
     // Only a packet that no rule refuses tells that the Service's rules are missing.
-    if (untranslated !== undefined) return [lose(passed, 'nat', ...untranslated)];
+    if (untranslated !== undefined) return [loseUntranslated(passed, untranslated)];
     return passed.byIpvs === true
       ? leaveAnew(world, passed, routed.route)
       : leave(world, passed, routed.route);

@@ -14,7 +14,7 @@ import { type HookDevices, runHooks } from './hooks.ts';
 import { ipvsAnswer, socketText, tracksIpvs, turned, untrackedBy } from './ipvs-answer.ts';
 import { schedule } from './ipvs-schedule.ts';
 import { isLocal, lookupRoute, sysctl } from './routing.ts';
-import { noVirtualServer } from './services.ts';
+import { loseUntranslated, noVirtualServer } from './services.ts';
 import type { World } from './world.ts';
 
 /** NF_IP_PRI_NAT_SRC - 2 and - 1 at LOCAL_IN: after the filter table, before nat INPUT and the end of conntrack. */
@@ -105,7 +105,7 @@ function balance(world: World, cursor: Cursor): readonly Way[] {
   const server = findServer(netns.ipvs.value, packet);
   if (server === undefined) {
     const astray = noVirtualServer(world, cursor);
-    return astray === undefined ? [{ state: 'pass', cursor }] : end(lose(cursor, 'nat', ...astray));
+    return astray === undefined ? [{ state: 'pass', cursor }] : end(loseUntranslated(cursor, astray));
   }
   // tcp_conn_schedule(): only a SYN opens a connection, unless net.ipv4.vs.sloppy_tcp.
   const isFirst =

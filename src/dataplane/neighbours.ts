@@ -2,7 +2,7 @@
 import type { Device, Neighbour } from '../model/netns.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { contains, formatPrefix } from '../net/prefix.ts';
-import { type Cursor, cannotTell, lose, pass, type Stage } from './cursor.ts';
+import { type Cursor, cannotTell, doubt, lose, pass, type Stage, unsure } from './cursor.ts';
 import { deviceSetting, isLocal, lookupRoute } from './routing.ts';
 import { behind, lowerOf, nicPortsOf, sharers, siblings, wireStations } from './segments.ts';
 import { carriesFrames } from './tunnels/kinds.ts';
@@ -18,8 +18,10 @@ export function resolveNeighbour(
 ): readonly Resolved[] {
   const { netns } = cursor;
   if (netns.neighbours.state === 'unknown' && !carriesFrames(device)) {
-    // A live kernel would ask the network; so does the walk.
-    return askNetwork(world, cursor, device, nextHop, undefined);
+    // A live kernel would ask the network, and so does the walk; a permanent entry would be believed without asking.
+    const text = `neighbours of ${netns.id} are not known: ${netns.neighbours.why}`;
+    const noted = doubt(cursor, 'neighbour', text, { facts: { what: `neighbours of ${netns.id}` } });
+    return askNetwork(world, unsure(noted), device, nextHop, undefined);
   }
   const entries = netns.neighbours.state === 'known' ? netns.neighbours.value : [];
   const entry = entries.find((n) => n.device === device.name && !n.proxy && sameAddress(n.address, nextHop));
@@ -105,6 +107,11 @@ function noAnswer(
         facts: { what: `devices on the segment of ${cursor.netns.id} ${device.name}` },
       },
     );
+  }
+  const unseen = world.unseenFarEnd({ netns: cursor.netns, device });
+  if (unseen !== undefined) {
+    const text = `what ${device.name} leads to is not known: ${unseen}`;
+    return cannotTell(cursor, 'neighbour', text, { facts: { what: `devices of ${cursor.netns.node}` } });
   }
   const owner = world.owners(nextHop)[0];
   if (owner !== undefined && world.netns(owner.netnsId) === undefined) {
@@ -261,8 +268,8 @@ export function leavesCluster(world: World, cursor: Cursor, device: Device, to: 
   const home = world.owners(packet.dst)[0];
   if (home?.pod === undefined || home.node === netns.node || !world.routesOnNodes(packet.dst.family))
     return undefined;
-  // Of a node that was not recorded nobody knows the MAC: the packet may well be on its way there.
-  if (world.netns(home.node) === undefined) return undefined;
+  // Of a node whose devices were not recorded nobody knows the MAC: the packet may well be on its way there.
+  if (world.unseenNode() !== undefined) return undefined;
   const cidr = world.node(home.node)?.podCidrs.find((c) => contains(c, packet.dst));
   const what = cidr === undefined ? formatAddress(packet.dst) : `${formatPrefix(cidr)} (${home.node})`;
   const route = cursor.steps.findLast((s) => s.kind === 'route');

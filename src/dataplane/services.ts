@@ -1,9 +1,12 @@
 /** Services on the walk: what their objects promise, where kube-proxy's own rules cannot be read or are missing. */
+
+import type { Netns } from '../model/netns.ts';
 import { backendsOf, servicePort } from '../model/services.ts';
 import { objectRef } from '../model/source.ts';
 import type { Reason } from '../model/verdict.ts';
-import { formatAddress, sameAddress } from '../net/address.ts';
-import type { Cursor, StepDetail } from './cursor.ts';
+import { type Family, formatAddress, sameAddress } from '../net/address.ts';
+import { type Cursor, cannotTell, lose, type Stage, type StepDetail } from './cursor.ts';
+import { whyUnsaved } from './netfilter/evaluate.ts';
 import type { World } from './world.ts';
 
 type Astray = readonly [reason: Reason, text: string, detail: StepDetail];
@@ -33,13 +36,29 @@ export function untranslatedService(world: World, cursor: Cursor): Astray | unde
   if (isLocal && !declared.some(({ node }) => node === undefined || node === netns.node)) {
     // kube-proxy drops this in KUBE-SERVICES of the filter table; a policy agent's rule may accept it before.
     const text = `Service ${name} has internalTrafficPolicy Local, and none of its ready endpoints is on ${netns.node}`;
-    return ['no-endpoints', text, { facts: { service: name, node: netns.node }, sources }];
+    return ['no-endpoints', text, { facts: { service: name, node: netns.node, policy: 'Local' }, sources }];
   }
   return [
     'service-rules-missing',
     `${netns.id} does not translate ${formatAddress(packet.dst)}:${packet.dstPort} (Service ${name})`,
     { facts: { service: name, node: netns.node }, sources },
   ];
+}
+
+/** Lost, unless rules that were not seen may translate it after all. */
+export function loseUntranslated(cursor: Cursor, [reason, text, detail]: Astray): Stage {
+  const { netns, packet } = cursor;
+  const unseen = whyUnseen(netns, packet.dst.family);
+  if (reason !== 'service-rules-missing' || unseen === undefined)
+    return lose(cursor, 'nat', reason, text, detail);
+  const doubtful = `no rule that was recorded translates ${formatAddress(packet.dst)}:${packet.dstPort} on ${netns.id}, and not all were: ${unseen}`;
+  return cannotTell(cursor, 'nat', doubtful, { facts: { what: `packet filter rules of ${netns.id}` } });
+}
+
+function whyUnseen(netns: Netns, family: Family): string | undefined {
+  const { rulesets, nftTables } = netns;
+  if (rulesets.state === 'unknown') return rulesets.why;
+  return nftTables.state === 'unknown' ? nftTables.why : whyUnsaved(netns, family);
 }
 
 /** A packet for a Service's address on kube-ipvs0 that no virtual server takes: the node itself would answer for the Service. */

@@ -21,6 +21,11 @@ export function overUnderlay(world: World, cursor: Cursor, device: Device, dstMa
   const stations = wireStations(world, { netns: cursor.netns, device });
   const target = stations.find((station) => station.device.mac === dstMac);
   if (target === undefined) {
+    const unseen = world.unseenNode();
+    if (unseen !== undefined) {
+      const text = `the packet leaves by ${device.name} to ${dstMac}; whose that is, is not known: ${unseen}`;
+      return cannotTell(cursor, 'neighbour', text, { facts: { what: 'devices of all nodes', left: dstMac } });
+    }
     const owner = stations.find((station) => world.carries(station.netns, cursor.packet.dst));
     if (owner !== undefined) {
       return lose(

@@ -114,6 +114,22 @@ export class World {
     return this.#nodes;
   }
 
+  /** Why some node's devices, and so who has a MAC on the underlay, are not all known. */
+  unseenNode(): string | undefined {
+    for (const { name } of orElse(this.snapshot.cluster.nodes, []))
+      if (!this.snapshot.netns.has(name)) return `no state of ${name} was recorded`;
+    for (const { devices } of this.nodeNamespaces()) if (devices.state === 'unknown') return devices.why;
+    return undefined;
+  }
+
+  /** Why it is not known what a pod's cable leads to. */
+  unseenFarEnd({ netns, device }: Port): string | undefined {
+    if (netns.pod === undefined || device.kind !== 'veth') return undefined;
+    const node = this.netns(netns.node);
+    if (node === undefined) return `no state of ${netns.node} was recorded`;
+    return node.devices.state === 'unknown' ? node.devices.why : undefined;
+  }
+
   /** What `find` found the first time: the snapshot does not change. `key` names the question. */
   stations(key: string, find: () => readonly Port[]): readonly Port[] {
     let found = this.#stations.get(key);

@@ -5,7 +5,7 @@ import type { World } from '../dataplane/world.ts';
 import type { Evidence } from '../model/evidence.ts';
 import type { Endpoint, Flow } from '../model/flow.ts';
 import type { Gap } from '../model/gap.ts';
-import { orElse } from '../model/known.ts';
+import { orElse, unknown } from '../model/known.ts';
 import { backendsOf, servicePort } from '../model/services.ts';
 import { formatSource, objectRef } from '../model/source.ts';
 import type { Branch, Disposition, Step, Verdict } from '../model/verdict.ts';
@@ -46,8 +46,10 @@ export function investigate(
     ...(netns === undefined ? [missingStart(flow, netnsId)] : []),
     ...branches.flatMap((branch) => branchGaps(branch)),
   ];
-  // A data plane that cannot be read (eBPF) still obeys its policies: what they refuse is refused.
-  const decidedByPolicy = denied !== undefined && (atAgent || concluded.answer === 'unknown');
+  // A data plane that cannot be read (eBPF) still obeys its policies: what they refuse is refused. Of one that was not
+  // recorded nobody knows whether it enforces any.
+  const obeys = concluded.answer === 'unknown' && hasOwnDataPlane(world, shown);
+  const decidedByPolicy = denied !== undefined && (atAgent || obeys);
   const verdict: Verdict = {
     flow,
     answer: decidedByPolicy ? 'unreachable' : concluded.answer,
@@ -65,6 +67,14 @@ export function investigate(
     ...(decidedByPolicy ? { deniedByPolicy: denied } : {}),
   };
 }
+
+/** Cilium's programs or Open vSwitch on a node of the way: they enforce policies where no rule shows it. */
+const hasOwnDataPlane = (world: World, shown: Branch | undefined): boolean =>
+  [...(shown?.trace.forward ?? []), ...(shown?.trace.back ?? [])].some(({ node }) =>
+    orElse(world.netns(node)?.devices ?? unknown('not recorded'), []).some(
+      ({ name, kind }) => name === 'cilium_host' || kind === 'openvswitch',
+    ),
+  );
 
 const dispositionOf = (direction: 'ingress' | 'egress'): Disposition =>
   direction === 'ingress' ? 'denied-ingress' : 'denied-egress';

@@ -17,6 +17,8 @@ export interface Ruleset {
   /** Path inside the snapshot. */
   readonly file: string;
   readonly tables: readonly Table[];
+  /** Why the backend's rules are not known, where the family's other backend was recorded. `tables` is then empty. */
+  readonly unseen?: string;
 }
 
 export interface Table {

@@ -31,8 +31,6 @@ export interface Netns {
   readonly wireguard: Known<readonly WireGuardDevice[]>;
   /** Every rule set recorded for the namespace: ip/ip6, nft and legacy backends. An empty save is a rule set without tables. */
   readonly rulesets: Known<readonly Ruleset[]>;
-  /** Why the rules of one of the two iptables backends are not known, by family; `rulesets` then holds the other's. */
-  readonly unseenSaves?: Readonly<Partial<Record<Family, string>>>;
   /** Every nftables table, also those that iptables-nft made (their rules stand in `rulesets` too). */
   readonly nftTables: Known<readonly NftTable[]>;
   readonly ipsets: Known<readonly IpSet[]>;

@@ -3,7 +3,7 @@
 import type { BridgePort, FdbEntry, Neighbour } from '../model/netns.ts';
 import { parseAddress } from '../net/address.ts';
 import { parseMac } from '../net/mac.ts';
-import { asNumber, asString, asStrings, entryText, readObjects } from './json.ts';
+import { asNumber, asString, asStrings, entryText, isObject, readObjects } from './json.ts';
 import type { Parsed } from './result.ts';
 
 export function parseIpNeigh(text: string, file: string): Parsed<readonly Neighbour[]> {
@@ -64,6 +64,30 @@ export function parseBridgeLink(text: string, file: string): Parsed<readonly Bri
       // Printed only with -d; the kernel's default for both is off.
       hairpin: entry.hairpin === true,
       isolated: entry.isolated === true,
+    };
+  });
+}
+
+/** Bridge ports as `ip -j -d link` has them. A port without its settings (no -d) is wrong: they are not known. */
+export function parsePortsOfLinks(text: string, file: string): Parsed<readonly BridgePort[]> {
+  return readObjects<BridgePort>(text, file, 'ip-link', (entry) => {
+    const device = asString(entry.ifname);
+    const bridge = asString(entry.master);
+    if (device === undefined) return { wrong: `a device needs ifname: ${entryText(entry)}` };
+    if (bridge === undefined) return 'skip';
+    const info = isObject(entry.linkinfo) ? entry.linkinfo : undefined;
+    const kind = asString(info?.info_slave_kind);
+    const settings = isObject(info?.info_slave_data) ? info.info_slave_data : undefined;
+    const state = asString(settings?.state);
+    if (kind !== undefined && kind !== 'bridge') return 'skip';
+    if (kind === undefined || state === undefined)
+      return { wrong: `${device} is a port of ${bridge}, and its settings are not in the list` };
+    return {
+      device,
+      bridge,
+      state,
+      hairpin: settings?.hairpin === true,
+      isolated: settings?.isolated === true,
     };
   });
 }

@@ -45,7 +45,25 @@ describe('buildNetns', () => {
         { family: 4, backend: 'nft', file: 'nodes/node1/iptables-save.txt', tables: [{ name: 'filter' }] },
         { family: 6, backend: 'nft', tables: [] },
         { family: 4, backend: 'legacy', tables: [] },
+        { family: 6, backend: 'legacy', unseen: 'nodes/node1/ip6tables-legacy-save.txt was not collected' },
       ],
+    });
+  });
+  it('reads the settings of bridge ports from ip -d link where bridge link is not there', () => {
+    const port = (slave: object) =>
+      JSON.stringify([
+        { ifname: 'cni0', flags: [], mtu: 1500 },
+        { ifname: 'veth1', master: 'cni0', flags: [], mtu: 1500, linkinfo: { info_kind: 'veth', ...slave } },
+      ]);
+    const settings = { state: 'forwarding', hairpin: true, isolated: false };
+    const detailed = port({ info_slave_kind: 'bridge', info_slave_data: settings });
+    expect(netns({ 'ip-link.json': detailed }).value.bridgePorts).toEqual({
+      state: 'known',
+      value: [{ device: 'veth1', bridge: 'cni0', ...settings }],
+    });
+    expect(netns({ 'ip-link.json': port({}) }).value.bridgePorts).toMatchObject({ state: 'unknown' });
+    expect(netns({ 'ip-link.json': port({ info_slave_kind: 'bond' }) }).value.bridgePorts).toMatchObject({
+      value: [],
     });
   });
   it('counts rules once where iptables-save is the legacy tool', () => {

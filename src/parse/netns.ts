@@ -11,7 +11,7 @@ import { parseCiliumLb } from './cilium-lb.ts';
 import { parseCiliumPolicy } from './cilium-policy.ts';
 import { parseConntrack } from './conntrack.ts';
 import { parseDevices } from './ip-device.ts';
-import { parseBridgeFdb, parseBridgeLink, parseIpNeigh } from './ip-neigh.ts';
+import { parseBridgeFdb, parseBridgeLink, parseIpNeigh, parsePortsOfLinks } from './ip-neigh.ts';
 import { parseIpNexthop, resolveNextHops } from './ip-nexthop.ts';
 import { parseIpRoute } from './ip-route.ts';
 import { parseIpRule } from './ip-rule.ts';
@@ -61,7 +61,12 @@ export function buildNetns(
     rules6: lazy(() => readWhole('ip-rule6.json', (text, file) => parseIpRule(text, file, 6))),
     neighbours: lazy(() => readWhole('ip-neigh.json', parseIpNeigh)),
     fdb: lazy(() => readWhole('bridge-fdb.json', parseBridgeFdb)),
-    bridgePorts: lazy(() => readWhole('bridge-link.json', parseBridgeLink)),
+    // `ip -d link` tells the same of a port as `bridge -d link`.
+    bridgePorts: lazy(() =>
+      files('bridge-link.json') === undefined && files('ip-link.json') !== undefined
+        ? readWhole('ip-link.json', parsePortsOfLinks)
+        : readWhole('bridge-link.json', parseBridgeLink),
+    ),
     wireguard: lazy(() => readWireGuard(files, pathPrefix)),
     rulesets: lazy(() => readRulesets(files, pathPrefix, () => facts.nftTables())),
     // Support tools record nft's own text; the JSON form, where it is there too, is of the same moment.
@@ -227,8 +232,22 @@ function readRulesets(
     rulesets.push(result.value);
   }
   if (rulesets.length === 0) return notCollected(pathPrefix, 'iptables-save.txt');
-  return known(rulesets.filter((ruleset) => !isLegacyTwin(ruleset, rulesets)));
+  const own = rulesets.filter((ruleset) => !isLegacyTwin(ruleset, rulesets));
+  return known([...own, ...unseenSaves(files, pathPrefix)]);
 }
+
+/** Both backends can be in force at once: one save alone may be half of the rules. */
+const unseenSaves = (files: ReadFile, pathPrefix: string): Ruleset[] =>
+  saves
+    .filter(({ name }) => files(name) === undefined)
+    .filter(({ family }) => saves.some((other) => other.family === family && files(other.name) !== undefined))
+    .map(({ name, family, backend }) => ({
+      family,
+      backend,
+      tables: [],
+      file: pathPrefix + name,
+      unseen: `${pathPrefix}${name} was not collected`,
+    }));
 
 /** A table that iptables-nft could not print is seen all the same where it stands among the native tables. */
 function isUnseenTable(note: ParseNote, family: Family, nftTables: () => Netns['nftTables']): boolean {

@@ -73,6 +73,7 @@ const state: Readonly<Record<string, string>> = {
     'COMMIT',
     '',
   ].join('\n'),
+  'iptables-legacy-save.txt': '',
   'nft.json': '{"nftables":[]}',
   'ipset.txt': '',
 };

@@ -2,9 +2,10 @@
  * One netfilter hook of one namespace for one packet: every base chain there in the kernel's order, connection tracking and
  * NAT between them. Accept in one table does not stop the next; drop and reject are final.
  */
-import { mapKnown, orElse } from '../../model/known.ts';
+import { mapKnown, orElse, unknown } from '../../model/known.ts';
 import type { HookName } from '../../model/netfilter.ts';
-import { sameAddress } from '../../net/address.ts';
+import type { Netns } from '../../model/netns.ts';
+import { type Family, sameAddress } from '../../net/address.ts';
 import {
   confirm,
   confirmed,
@@ -29,7 +30,9 @@ const newBudget = () => ({ doubts: 64, chances: 2_000, rules: 2_000_000 });
 /** All that can become of the packet at the hook; shares add up to 1. Equal outcomes are one. */
 export function traverseHook(context: HookContext): readonly HookOutcome[] {
   const { netns, hook, packet } = context;
-  const unseenTables = mapKnown(netns.nftTables, (): readonly string[] => []);
+  const unsaved = whyUnsaved(netns, packet.src.family);
+  const unseenTables =
+    unsaved === undefined ? mapKnown(netns.nftTables, (): readonly string[] => []) : unknown(unsaved);
   const state: State = {
     packet,
     tracking: initialTracking(context),
@@ -48,6 +51,10 @@ export function traverseHook(context: HookContext): readonly HookOutcome[] {
     return { ...entry, verdict: 'unknown', unknownWhy: recorded.why, alternatives: [entry], unseenTables };
   });
 }
+
+/** Why one of the family's iptables backends was not seen. */
+export const whyUnsaved = ({ rulesets }: Netns, family: Family): string | undefined =>
+  orElse(rulesets, []).find((one) => one.family === family && one.unseen !== undefined)?.unseen;
 
 /** PREROUTING and OUTPUT start anew; a packet that went out by lo keeps its connection (nf_conntrack_in's `tmpl` check). */
 function initialTracking(context: HookContext): State['tracking'] {

@@ -99,6 +99,7 @@ function filesOf(n: number, side: Side): Files {
     'bridge-fdb.json': '[]',
     'bridge-link.json': '[]',
     'iptables-save.txt': '',
+    'iptables-legacy-save.txt': '',
     'nft.json': '{"nftables":[{"metainfo":{}}]}',
     'ipset.txt': '',
     'conntrack.txt': '',
