@@ -188,6 +188,15 @@ spec: {endpointSelector: {}, ingress: [{}]}
 /** Objects, then those of the kinds that the first ones define. */
 export async function fill(server: TestApiServer): Promise<void> {
   await server.kubectl(['apply', '--server-side', '-f', '-'], objects);
+  // No kubelet is here to say it.
+  for (const [namespace, name, ip] of [
+    ['shop', 'web', '10.244.0.2'],
+    ['other', 'api', '10.244.0.3'],
+  ] as const) {
+    const status = { phase: 'Running', podIP: ip, podIPs: [{ ip }] };
+    const patch = JSON.stringify({ status });
+    await server.kubectl(['patch', 'pod', name, '-n', namespace, '--subresource=status', '-p', patch]);
+  }
   // The other way writes all of the object into an annotation.
   await server.kubectl(
     ['apply', '-f', '-'],

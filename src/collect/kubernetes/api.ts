@@ -29,6 +29,8 @@ export interface ApiOptions {
 const backOffMs = [250, 500, 1_000, 2_000, 4_000, 8_000] as const;
 /** A throttling server is alive, and says when to come back; a 5xx is often one aggregated API that will stay broken. */
 const maxTries = ({ kind }: Failure): number => (kind === 'throttled' ? 30 : kind === 'server' ? 5 : 7);
+/** A server that never answered is more often the wrong one than one that restarts. */
+const maxFirstTries = 2;
 /** A server that asks for more is as good as away. */
 const maxRetryAfterMs = 60_000;
 /** Five hundred pods of 50 kB each, ten times over. */
@@ -39,6 +41,7 @@ export function openApi(connection: Connection, options: ApiOptions): Api {
   let requests = 0;
   /** Once it has been away through all tries, the rest is asked once each: the run must end. */
   let away = false;
+  let met = false;
   let renewed = false;
 
   const once = async (path: string): Promise<Outcome> => {
@@ -67,9 +70,11 @@ export function openApi(connection: Connection, options: ApiOptions): Api {
       const outcome = await once(path);
       if (outcome.ok) {
         away = false;
+        met = true;
         return outcome;
       }
       const { failure } = outcome;
+      const tries = met || failure.status !== undefined ? maxTries(failure) : maxFirstTries;
       // A token that ran out while we read: exec plugins and token files give another one, once.
       if (failure.kind === 'unauthenticated' && !renewed && connection.renew()) {
         renewed = true;
@@ -78,7 +83,7 @@ export function openApi(connection: Connection, options: ApiOptions): Api {
       if (failure.kind === 'timeout') timeouts++;
       const waitMs = backOffMs[Math.min(attempt, backOffMs.length - 1)] ?? 0;
       // A time-out is long already; whoever asks may want to ask for less.
-      if (!isPassing(failure) || attempt >= maxTries(failure) - 1 || away || timeouts >= 2) {
+      if (!isPassing(failure) || attempt >= tries - 1 || away || timeouts >= 2) {
         if (failure.kind === 'unreachable') away = true;
         return outcome;
       }
