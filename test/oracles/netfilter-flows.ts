@@ -6,6 +6,7 @@ import type { Netns } from '../../src/model/netns.ts';
 import { address } from '../../src/net/address.ts';
 import { swappedPorts } from '../../src/net/made-up.ts';
 import { formatPacket, type Packet, type TcpFlags } from '../../src/net/packet.ts';
+import { withHiddenPorts } from './made-up.ts';
 import { hosts as usualHosts, ports as usualPorts } from './netfilter-rules.ts';
 import { type Fate, type Simulated, simulate } from './netfilter-simulate.ts';
 import { inNetns, makeNetns, type Random, run } from './netfilter-support.ts';
@@ -187,7 +188,10 @@ function describeKernel(
   const made = 'packet' in expected ? expected.packet.madeUp : undefined;
   const seen = all
     .filter(({ packet }) => made !== undefined || answered !== undefined || flowOf(packet) === flowOf(sent))
-    .map((entry) => ({ ...entry, packet: made === undefined ? entry.packet : hidden(entry.packet, made) }));
+    .map((entry) => ({
+      ...entry,
+      packet: made === undefined ? entry.packet : withHiddenPorts(entry.packet, made),
+    }));
   const own = seen.filter((entry) => entry.id === id);
   const local = own.find((entry) => entry.where === 'local');
   if (local !== undefined) return `local ${formatPacket(local.packet)}`;
@@ -195,20 +199,6 @@ function describeKernel(
   if (out !== undefined) return `forwarded ${out.where} ${formatPacket(out.packet)}`;
   const error = seen.find((entry) => entry.quotedId === id);
   return error === undefined ? 'lost' : `rejected ${error.packet.icmp?.code}`;
-}
-
-/** With its ports hidden where they are in the range that they are made up in. */
-function hidden(packet: Packet, { src, dst }: NonNullable<Packet['madeUp']>): Packet {
-  const isIn = (port: number | undefined, made: typeof src): boolean =>
-    port !== undefined && made !== undefined && made.from <= port && port <= made.to;
-  const { icmp, srcPort, dstPort } = packet;
-  if (icmp !== undefined)
-    return isIn(icmp.id, src) && src !== undefined ? { ...packet, madeUp: { src } } : packet;
-  const ports = {
-    ...(src !== undefined && isIn(srcPort, src) ? { src } : {}),
-    ...(dst !== undefined && isIn(dstPort, dst) ? { dst } : {}),
-  };
-  return { ...packet, madeUp: ports };
 }
 
 function describeFate(fate: Fate): string {

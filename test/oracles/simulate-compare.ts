@@ -44,7 +44,10 @@ function observe(emerged: readonly Emerged[]): Observed {
 /** Source port or ICMP id of the flow, less 1024. */
 export function flowOf({ quoted, icmp, srcPort, dstPort }: Packet): number {
   if (quoted !== undefined) return flowOf(quoted);
-  return (icmp?.id ?? [srcPort, dstPort].find((port) => port >= 1024 && port !== 8080) ?? 0) - 1024;
+  // Where rules name any port, flows have ports of the highest.
+  const highest = [srcPort, dstPort].find((port) => port >= 60_000);
+  const port = highest ?? [srcPort, dstPort].find((one) => one >= 1024 && one !== 8080);
+  return (icmp?.id ?? port ?? 0) - 1024;
 }
 
 /** ENETUNREACH, EHOSTUNREACH, EACCES, EMSGSIZE, EINVAL (a blackhole). EPERM is what a filter's drop looks like. */
