@@ -26,6 +26,18 @@ export default defineConfig({
           fileParallelism: false,
         },
       },
+      {
+        // Needs what test/cluster/host.ts names. All files share one real cluster, so they run one after the other. The first that
+        // wants it makes it, and may have to build Kubernetes before.
+        test: {
+          name: 'cluster',
+          include: ['test/cluster/**/*.test.ts'],
+          globalSetup: ['test/cluster/global-setup.ts'],
+          testTimeout: 180_000,
+          hookTimeout: 45 * 60_000,
+          fileParallelism: false,
+        },
+      },
     ],
   },
 });

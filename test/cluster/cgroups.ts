@@ -60,8 +60,6 @@ async function inheritCpuset(group: string): Promise<void> {
   }
 }
 
-export const hasCgroups = (name: string): boolean => clusterGroups(name).length > 0;
-
 /** Names of clusters that have control groups, from the groups themselves. */
 export const clustersWithCgroups = (): string[] => [
   ...new Set(

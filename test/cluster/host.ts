@@ -46,7 +46,7 @@ function isExecutable(file: string): boolean {
   }
 }
 
-export const missingPackages = (): string[] =>
+const missingPackages = (): string[] =>
   Object.entries(packages)
     .filter(([, program]) => whereIs(program) === undefined)
     .map(([name]) => name);

@@ -3,7 +3,6 @@ import { spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { inNetns, must } from '../../src/lab/run.ts';
 import { PodpathError } from '../../src/model/errors.ts';
 import { type ExecOptions, type ExecResult, exec } from '../../src/system/exec.ts';
@@ -41,7 +40,7 @@ export async function startMachine(plan: Plan, machine: Machine, initScript: str
 }
 
 /** The number of the machine's process 1; undefined if it does not run. */
-export async function initOf(plan: Plan, machine: Machine): Promise<number | undefined> {
+async function initOf(plan: Plan, machine: Machine): Promise<number | undefined> {
   const text = await readFile(join(machineFolder(plan, machine), 'init.pid'), 'utf8').catch(() => '');
   const pid = Number(text);
   if (!Number.isInteger(pid) || pid <= 1) return undefined;
@@ -116,5 +115,3 @@ function spawnDetached(argv: readonly string[], logFile: string): void {
   child.on('error', () => {});
   child.unref();
 }
-
-export const initScript = (): string => fileURLToPath(new URL('machine-init.sh', import.meta.url));

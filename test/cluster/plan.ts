@@ -6,8 +6,8 @@ import { PodpathError } from '../../src/model/errors.ts';
 export type ClusterCni = 'flannel-vxlan' | 'flannel-host-gw';
 export type ClusterProxy = 'iptables' | 'nftables';
 
-export const clusterCnis: readonly ClusterCni[] = ['flannel-vxlan', 'flannel-host-gw'];
-export const clusterProxies: readonly ClusterProxy[] = ['iptables', 'nftables'];
+const clusterCnis: readonly ClusterCni[] = ['flannel-vxlan', 'flannel-host-gw'];
+const clusterProxies: readonly ClusterProxy[] = ['iptables', 'nftables'];
 
 export interface ClusterOptions {
   /** 1 to 12 characters; two clusters of different names never meet. */

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -24,21 +25,21 @@ type attempt struct {
 	Size int    `json:"sizeBytes"`
 }
 
-// try reads attempts as a JSON list from its argument or from standard input, makes them all at once and prints a JSON list of
-// outcomes: "ok", or what went wrong ("timeout", "refused", "no such name", ...). $TRY_TIMEOUT is the limit of each, default 3s.
+// try reads attempts as a JSON list from its first argument, makes them all at once and prints a JSON list of outcomes: "ok", or
+// what went wrong ("timeout", "refused", "no such name" ...). The second argument is the limit of each, default 3s.
 func try(args []string) error {
+	if len(args) == 0 || len(args) > 2 {
+		return errors.New("usage: try ATTEMPTS [LIMIT]")
+	}
 	limit := 3 * time.Second
-	if text := os.Getenv("TRY_TIMEOUT"); text != "" {
-		parsed, err := time.ParseDuration(text)
+	if len(args) == 2 {
+		parsed, err := time.ParseDuration(args[1])
 		if err != nil {
 			return err
 		}
 		limit = parsed
 	}
-	var input io.Reader = os.Stdin
-	if len(args) > 0 {
-		input = bytes.NewBufferString(args[0])
-	}
+	input := strings.NewReader(args[0])
 	var attempts []attempt
 	if err := json.NewDecoder(input).Decode(&attempts); err != nil {
 		return err
