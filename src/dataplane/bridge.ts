@@ -108,7 +108,7 @@ function portTowards(world: World, cursor: Cursor, bridge: Device, dstMac: strin
     netns.fdb.state === 'known'
       ? netns.fdb.value.find((e) => e.mac === dstMac && e.master === bridge.name && !e.self)
       : undefined;
-  const ports = [...world.devices(netns).values()].filter((d) => d.master === bridge.name);
+  const ports = world.ports(netns, bridge.name);
   // An aged entry only means flooding: the port is then found by the address behind it.
   const found =
     ports.find((p) => p.name === learned?.device) ??
@@ -122,7 +122,7 @@ function portTowards(world: World, cursor: Cursor, bridge: Device, dstMac: strin
 
 /** A bridge takes up frames for any of its ports' own addresses too: they are local entries of its FDB. */
 export const isOwnMac = (world: World, cursor: Cursor, bridge: Device, mac: string): boolean =>
-  [...world.devices(cursor.netns).values()].some((d) => d.master === bridge.name && d.mac === mac);
+  world.ports(cursor.netns, bridge.name).some((port) => port.mac === mac);
 
 /** Forwards a frame inside a bridge to the port whose far end has the MAC. */
 export function throughBridge(

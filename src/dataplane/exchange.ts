@@ -6,7 +6,7 @@ import type { Answer, Hop, Step } from '../model/verdict.ts';
 import { type Address, formatAddress, isLinkLocal, isUnspecified, sameAddress } from '../net/address.ts';
 import { swappedPorts } from '../net/made-up.ts';
 import type { Packet, Transport } from '../net/packet.ts';
-import { type Cursor, closeHop, doubt, type Stage } from './cursor.ts';
+import { type Cursor, closeHop, copyOf, doubt, type Stage } from './cursor.ts';
 import { emptyConnections } from './netfilter/conntrack.ts';
 import { lookupRoute } from './routing.ts';
 import { type Arrival, run } from './run.ts';
@@ -170,8 +170,13 @@ function replyTo(there: Cursor, flow: Flow, lengthBytes = there.packet.lengthByt
       ? {}
       : { icmp: { ...asked.icmp, type: asked.icmp.type === 8 ? 0 : 129 }, df: false }),
   };
-  const { inDevice: _, fragmentBytes: __, ...rest } = there;
-  return { ...rest, packet, steps: [], hops: [] };
+  const reply = copyOf(there);
+  reply.inDevice = undefined;
+  reply.fragmentBytes = undefined;
+  reply.packet = packet;
+  reply.steps = [];
+  reply.hops = [];
+  return reply;
 }
 
 /** A UDP server that is bound to every address answers from the one that its route picks, unless it takes care (IP_PKTINFO). */

@@ -62,7 +62,11 @@ function runHook(cursor: Cursor, hook: HookName, devices: HookDevices): readonly
     window,
     keepsTracking,
   });
-  const results = outcomes.flatMap((outcome) => resolve(cursor, hook, outcome));
+  const [only] = outcomes;
+  const results =
+    only !== undefined && outcomes.length === 1
+      ? resolve(cursor, hook, only)
+      : outcomes.flatMap((outcome) => resolve(cursor, hook, outcome));
   if (hook !== 'forward' || connections.balanced === undefined) return results;
   // NF_IP_PRI_NAT_SRC at FORWARD: behind every filter chain, on bridges too (br_nf_forward_ip).
   return results.map((result) => ('at' in result ? result : (ipvsAnswer(result) ?? result)));
@@ -90,6 +94,7 @@ const keepsClients = /-m recent (--set --name KUBE-SEP-|--name KUBE-SEP-\S+ --se
 const affinityText = 'the Service has session affinity: a client that was there before keeps its endpoint';
 
 function withAffinity(cursor: Cursor, { steps }: HookOutcome): Cursor {
+  if (steps.length === 0) return cursor;
   const by = steps.find(({ kind, sources }) => {
     const source = kind === 'nat' ? sources?.[0] : undefined;
     return source?.kind === 'file' && keepsClients.test(source.text);
@@ -101,8 +106,7 @@ function withAffinity(cursor: Cursor, { steps }: HookOutcome): Cursor {
 function taken(cursor: Cursor, outcome: HookOutcome): Cursor {
   const { packet, connections, routeMark } = outcome;
   const share = cursor.share * outcome.share;
-  const told = withAffinity(addSteps(visited(cursor, outcome), outcome.steps), outcome);
-  const next = copyOf(told);
+  const next = copyOf(withAffinity(addSteps(visited(cursor, outcome), outcome.steps), outcome));
   next.packet = packet;
   next.connections = connections;
   next.share = share;
@@ -117,6 +121,7 @@ function accepted(cursor: Cursor, hook: HookName, outcome: HookOutcome): readonl
     const text = `whether ${where} has other rules at ${hook} is not known: ${outcome.unseenTables.why}`;
     return [doubt(next, 'filter', text, { facts: { what: `packet filter rules of ${where}` } })];
   }
+  if (outcome.unseenTables.value.length === 0) return [next];
   const seen = outcome.unseenTables.value.reduce((at, table) => {
     const text = `the nftables table "${table}" of ${where} has rules at ${hook} that are not evaluated; compare with: nft list ruleset`;
     return doubt(at, 'filter', text, { facts: { what: `nftables table "${table}" of ${where}` } });

@@ -1,6 +1,6 @@
 /** Packets for somebody else: ip_forward() and its checks. */
 import type { Device, Netns } from '../model/netns.ts';
-import { type Cursor, doubt, lose, type Stage, wireBytes } from './cursor.ts';
+import { type Cursor, copyOf, doubt, lose, type Stage, wireBytes } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import { leaveAnew } from './ip-send.ts';
 import { checkSource } from './ip-source.ts';
@@ -42,7 +42,8 @@ export function forward(world: World, cursor: Cursor, device: Device, result: Ro
   if (packet.ttl <= 1) {
     return [lose(routed.cursor, 'route', 'ttl-exceeded', 'the time to live is used up', { facts: {} })];
   }
-  const aged = { ...routed.cursor, packet: { ...packet, ttl: packet.ttl - 1 } };
+  const aged = copyOf(routed.cursor);
+  aged.packet = { ...packet, ttl: packet.ttl - 1 };
   const tooBig = exceedsMtu(world, aged, routed.route);
   if (tooBig !== undefined) return [tooBig];
   const untranslated = untranslatedService(world, aged);
@@ -67,6 +68,24 @@ type Forwards =
  * was not recorded. IPv6 asks conf/all, or force_forwarding of the device (ip6_forward).
  */
 export function forwards(netns: Netns, device: string, family: 4 | 6): Forwards {
+  let own = forwarding.get(netns);
+  if (own === undefined) {
+    own = new Map();
+    forwarding.set(netns, own);
+  }
+  const name = `${family} ${device}`;
+  let found = own.get(name);
+  if (found === undefined) {
+    found = readForwards(netns, device, family);
+    own.set(name, found);
+  }
+  return found;
+}
+
+/** Every packet asks, and the names of settings are long. */
+const forwarding = new WeakMap<Netns, Map<string, Forwards>>();
+
+function readForwards(netns: Netns, device: string, family: 4 | 6): Forwards {
   if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
   const { value } = netns.sysctls;
   const general = family === 4 ? 'net.ipv4.ip_forward' : 'net.ipv6.conf.all.forwarding';

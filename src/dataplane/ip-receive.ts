@@ -1,7 +1,7 @@
 /** Packets that come by a device: PREROUTING and the routing decision. */
 import type { Device, Netns } from '../model/netns.ts';
 import { type Address, formatAddress, isMulticast, isUnspecified } from '../net/address.ts';
-import { type Cursor, cannotTell, doubt, lose, type Stage } from './cursor.ts';
+import { type Cursor, cannotTell, copyOf, doubt, lose, type Stage } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import { forward, forwards } from './ip-forward.ts';
 import { checkSource, judged } from './ip-source.ts';
@@ -9,11 +9,11 @@ import { ways } from './ip-ways.ts';
 import { localIn } from './ipvs.ts';
 import {
   checkAddresses,
-  flowOf,
   forwardsBroadcasts,
   isLimitedBroadcast,
   isLocal,
   lookupRoute,
+  queryOf,
   type RouteResult,
   sysctl,
   sysctlDevice,
@@ -22,7 +22,8 @@ import type { World } from './world.ts';
 
 /** ip_rcv(): PREROUTING, the routing decision, then INPUT or forwarding. */
 export function ipIn(world: World, cursor: Cursor, device: Device, physIn?: string): readonly Stage[] {
-  const arrived: Cursor = { ...cursor, inDevice: cursor.inDevice ?? device.name };
+  const arrived = copyOf(cursor);
+  arrived.inDevice ??= device.name;
   const off = cursor.packet.src.family === 6 ? whyNoIpv6(cursor.netns, device) : undefined;
   if (off !== undefined) {
     const facts = { device: device.name, deviceKind: device.kind };
@@ -61,8 +62,7 @@ function staysOnBridge(cursor: Cursor, device: Device, inPort: string): Stage | 
   const key = `net.bridge.bridge-nf-call-${packet.src.family === 4 ? 'iptables' : 'ip6tables'}`;
   if (sysctl(netns, key) !== '1' || isLocal(netns, packet.dst) !== false) return undefined;
   if (packet.src.family === 4 && forwards(netns, device.name, 4).state === 'no') return undefined;
-  const query = { ...flowOf(packet), dst: packet.dst, src: packet.src, iif: device.name };
-  const routed = lookupRoute(netns, query);
+  const routed = lookupRoute(netns, queryOf(packet, device.name));
   if (routed.state !== 'found' || routed.route.type !== 'unicast' || routed.nexthop.device !== device.name)
     return undefined;
   const checked = checkSource(cursor, device);
@@ -80,7 +80,7 @@ function decide(world: World, cursor: Cursor, device: Device): readonly Stage[] 
   const addressed = isJudged ? cursor : judged(cursor, device, checkAddresses(netns, packet, device.name));
   if ('at' in addressed) return [addressed];
   const { dst, src } = packet;
-  const result = lookupRoute(netns, { ...flowOf(packet), dst, src, iif: device.name });
+  const result = lookupRoute(netns, queryOf(packet, device.name));
   if (isMulticast(dst)) return toGroup(world, addressed, device);
   const local = isForAll(src, dst) || (!isSentOn(netns, device, result) && takes(netns, dst, result));
   if (local === 'unknown') {

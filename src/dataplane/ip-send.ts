@@ -3,7 +3,7 @@ import { isUnspecified } from '../net/address.ts';
 import type { Cursor, Stage } from './cursor.ts';
 import { type Found, findRoute, leave, outDevices, ways } from './ip-ways.ts';
 import { localOut } from './ipvs.ts';
-import { flowOf, lookupRoute, type RouteResult, sysctl } from './routing.ts';
+import { lookupRoute, queryOf, type RouteResult, sysctl } from './routing.ts';
 import type { World } from './world.ts';
 
 /** ip_local_out(): a packet that starts here. */
@@ -64,7 +64,6 @@ function outputRoute({ netns, packet, byIpvs, byCilium }: Cursor, mark?: number)
   const isFirst = mark === undefined;
   if (byIpvs === true && isFirst && packet.quoted === undefined && packet.inner === undefined)
     return lookupRoute(netns, { dst: packet.dst, mark: 0 });
-  const { src, dst } = packet;
   const needsOwnSource = isFirst && byIpvs !== true && byCilium !== true;
-  return lookupRoute(netns, { ...flowOf(packet), src, dst, mark: mark ?? packet.mark, needsOwnSource });
+  return lookupRoute(netns, queryOf(packet, undefined, mark, needsOwnSource));
 }

@@ -14,6 +14,7 @@ import { type HookDevices, runHooks } from './hooks.ts';
 import { ipvsAnswer, socketText, tracksIpvs, turned, untrackedBy } from './ipvs-answer.ts';
 import { schedule } from './ipvs-schedule.ts';
 import { isLocal, lookupRoute, sysctl } from './routing.ts';
+import { findDevice } from './routing-tables.ts';
 import { loseUntranslated, noVirtualServer } from './services.ts';
 import type { World } from './world.ts';
 
@@ -83,7 +84,7 @@ function takesPart({ netns, packet, byIpvs, connections }: Cursor): boolean {
 }
 
 const ipvsDevice = (netns: Netns) =>
-  netns.devices.state === 'known' ? netns.devices.value.find(({ name }) => name === deviceName) : undefined;
+  netns.devices.state === 'known' ? findDevice(netns.devices.value, deviceName) : undefined;
 
 type Way =
   | { readonly state: 'pass'; readonly cursor: Cursor }

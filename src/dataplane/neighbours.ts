@@ -4,6 +4,7 @@ import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { contains, formatPrefix } from '../net/prefix.ts';
 import { type Cursor, cannotTell, doubt, lose, pass, type Stage, unsure } from './cursor.ts';
 import { deviceSetting, isLocal, lookupRoute } from './routing.ts';
+import { addressKey } from './routing-tables.ts';
 import { behind, lowerOf, nicPortsOf, sharers, siblings, wireStations } from './segments.ts';
 import { carriesFrames } from './tunnels/kinds.ts';
 import { isNic, type Port, type World } from './world.ts';
@@ -24,7 +25,7 @@ export function resolveNeighbour(
     return askNetwork(world, unsure(noted), device, nextHop, undefined);
   }
   const entries = netns.neighbours.state === 'known' ? netns.neighbours.value : [];
-  const entry = entries.find((n) => n.device === device.name && !n.proxy && sameAddress(n.address, nextHop));
+  const entry = neighbourAt(entries, device.name, nextHop);
   if (entry?.mac !== undefined && !isDead(entry)) {
     const text = `${formatAddress(nextHop)} is at ${entry.mac}`;
     return [{ mac: entry.mac, cursor: pass(cursor, 'neighbour', text, { sources: [entry.source] }) }];
@@ -37,6 +38,29 @@ export function resolveNeighbour(
     return [unresolved(cursor, device, nextHop, entry)];
   }
   return askNetwork(world, cursor, device, nextHop, entry);
+}
+
+type NeighbourIndex = ReadonlyMap<string, ReadonlyMap<number | bigint, Neighbour>>;
+
+/** By the list itself: a node has a neighbour for each of its pods. */
+const neighbourIndexes = new WeakMap<readonly Neighbour[], NeighbourIndex>();
+
+/** The first entry that is no proxy's. */
+function neighbourAt(entries: readonly Neighbour[], device: string, address: Address): Neighbour | undefined {
+  let index = neighbourIndexes.get(entries);
+  if (index === undefined) {
+    const made = new Map<string, Map<number | bigint, Neighbour>>();
+    for (const entry of entries) {
+      if (entry.proxy) continue;
+      const own = made.get(entry.device) ?? new Map<number | bigint, Neighbour>();
+      made.set(entry.device, own);
+      const key = addressKey(entry.address);
+      if (!own.has(key)) own.set(key, entry);
+    }
+    index = made;
+    neighbourIndexes.set(entries, index);
+  }
+  return index.get(device)?.get(addressKey(address));
 }
 
 const isDead = (entry: Neighbour | undefined): boolean =>

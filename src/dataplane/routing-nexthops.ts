@@ -14,6 +14,23 @@ const noDevice: NextHop = { onlink: false, dead: false, weight: 1 };
 
 /** Every next hop with its device's state. Unknown only where a device's state decides and was not recorded. */
 export function judgeHops(netns: Netns, route: Route): Known<readonly JudgedHop[]> {
+  let own = judgedRoutes.get(netns);
+  if (own === undefined) {
+    own = new WeakMap();
+    judgedRoutes.set(netns, own);
+  }
+  let judged = own.get(route);
+  if (judged === undefined) {
+    judged = judge(netns, route);
+    own.set(route, judged);
+  }
+  return judged;
+}
+
+/** None of it depends on the packet. */
+const judgedRoutes = new WeakMap<Netns, WeakMap<Route, Known<readonly JudgedHop[]>>>();
+
+function judge(netns: Netns, route: Route): Known<readonly JudgedHop[]> {
   const hops = route.nexthops.length > 0 ? route.nexthops : [noDevice];
   const judged: JudgedHop[] = [];
   for (const hop of hops) {

@@ -1,18 +1,12 @@
 /** What ip_route_output_key_hash_rcu() decides about an own IPv4 packet besides the tables. */
 import type { Netns, NextHop, Route, RouteType } from '../model/netns.ts';
-import {
-  type Address,
-  formatAddress,
-  isLoopback,
-  isMulticast,
-  isUnspecified,
-  sameAddress,
-} from '../net/address.ts';
+import { type Address, formatAddress, isLoopback, isMulticast, isUnspecified } from '../net/address.ts';
 import { tableIndex } from './routing-index.ts';
 import type { FoundRoute, RouteQuery, RouteResult } from './routing-query.ts';
 import { selectAddress } from './routing-source.ts';
 import { lookupTable4 } from './routing-table4.ts';
 import {
+  deviceWith,
   findDevice,
   hasOnlyDefaultRules,
   isSetAnywhere,
@@ -76,9 +70,7 @@ const manyType = (dst: Address): RouteType => (isMulticast(dst) ? 'multicast' : 
 /** __ip_dev_find(): the device that has the address, else that of the local route which covers it. */
 function ownerOf(netns: Netns, address: Address): string | undefined | 'unknown' {
   if (netns.devices.state === 'unknown') return 'unknown';
-  const owner = netns.devices.value.find((device) =>
-    device.addresses.some((own) => sameAddress(own.address, address)),
-  );
+  const owner = deviceWith(netns.devices.value, address);
   if (owner !== undefined) return owner.name;
   const rules = rulesOf(netns, 4);
   if (netns.routes.state === 'unknown' || rules.state === 'unknown' || !recordsLocalTable(netns, 4))

@@ -74,15 +74,48 @@ export type RouteResult =
 
 export type FoundRoute = Extract<RouteResult, { state: 'found' }>;
 
-/** What routing rules can ask of a packet, besides its addresses. ICMP has no ports to them (flow dissector). */
-export const flowOf = ({ mark, tos, protocol, srcPort, dstPort, madeUp }: Packet) => ({
-  mark,
-  tos,
-  protocol: protocolNumber[protocol],
-  ...(protocol === 'icmp' || protocol === 'icmpv6'
-    ? { srcPort: 0, dstPort: 0 }
-    : {
-        srcPort: madeUp?.src === undefined ? srcPort : undefined,
-        dstPort: madeUp?.dst === undefined ? dstPort : undefined,
-      }),
-});
+/**
+ * What a packet asks: by its own addresses, mark and ports, as it arrived by `iif`, or sent from here. ICMP has no ports to
+ * routing rules (flow dissector). Spelled out: every packet asks at every namespace, and spreading is slow.
+ */
+export function queryOf(
+  packet: Packet,
+  iif: string | undefined,
+  mark = packet.mark,
+  needsOwnSource?: boolean,
+): RouteQuery {
+  const { src, dst, protocol, srcPort, dstPort, tos } = packet;
+  const isIcmp = protocol === 'icmp' || protocol === 'icmpv6';
+  return {
+    dst,
+    src,
+    iif,
+    oif: undefined,
+    mark,
+    tos,
+    protocol: protocolNumber[protocol],
+    srcPort: isIcmp ? 0 : srcPort,
+    dstPort: isIcmp ? 0 : dstPort,
+    uid: undefined,
+    needsOwnSource,
+  };
+}
+
+/** The way back of a packet: what its source is asked as, `from` where it goes. */
+export function queryBack(packet: Packet, from: Address, iif: string, mark: number): RouteQuery {
+  const { src, protocol, srcPort, dstPort, tos } = packet;
+  const isIcmp = protocol === 'icmp' || protocol === 'icmpv6';
+  return {
+    dst: src,
+    src: from,
+    iif,
+    oif: undefined,
+    mark,
+    tos,
+    protocol: protocolNumber[protocol],
+    srcPort: isIcmp ? 0 : dstPort,
+    dstPort: isIcmp ? 0 : srcPort,
+    uid: undefined,
+    needsOwnSource: undefined,
+  };
+}

@@ -1,20 +1,14 @@
 /** Whether the kernel believes a packet's addresses where it came in: ip_route_input_slow and fib_validate_source. */
 import type { Netns, Route } from '../model/netns.ts';
 import type { SourceRef } from '../model/source.ts';
-import {
-  type Address,
-  formatAddress,
-  isLoopback,
-  isMulticast,
-  isUnspecified,
-  sameAddress,
-} from '../net/address.ts';
+import { type Address, formatAddress, isLoopback, isMulticast, isUnspecified } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
 import { lookupRoute } from './routing-lookup.ts';
 import { isLimitedBroadcast, isZeroNet } from './routing-output4.ts';
-import { flowOf, type RouteResult } from './routing-query.ts';
+import { queryBack, queryOf, type RouteResult } from './routing-query.ts';
 import {
   deviceSetting,
+  deviceWith,
   findDevice,
   forwardsBroadcasts,
   hasOnlyDefaultRules,
@@ -85,10 +79,10 @@ interface Asked extends Towards {
 }
 
 function goesTo(netns: Netns, packet: Packet, inDevice: string): Towards {
-  const { dst, src } = packet;
+  const { dst } = packet;
   // What everybody takes in leaves by nothing (brd_input, ip_route_input_mc).
   if (isLimitedBroadcast(dst) || isMulticast(dst)) return { toMany: true };
-  const forward = lookupRoute(netns, { ...flowOf(packet), dst, src, iif: inDevice });
+  const forward = lookupRoute(netns, queryOf(packet, inDevice));
   if (forward.state !== 'found') return {};
   const { type } = forward.route;
   const isTakenIn = type === 'broadcast' && !forwardsBroadcasts(netns, inDevice);
@@ -148,9 +142,7 @@ function checkLocalSource(asked: Asked): InputCheck {
 /** inet_lookup_ifaddr_rcu() asks the devices; the table has more, 127/8 for one. */
 function isOwnAddress(netns: Netns, address: Address): boolean | 'unknown' {
   if (netns.devices.state === 'unknown') return isLocal(netns, address);
-  return netns.devices.value.some((device) =>
-    device.addresses.some((own) => sameAddress(own.address, address)),
-  );
+  return deviceWith(netns.devices.value, address) !== undefined;
 }
 
 const customLocal = new WeakMap<readonly Route[], boolean>();
@@ -169,19 +161,11 @@ function hasCustomLocalRoutes(netns: Netns): boolean {
 /** __fib_validate_source. */
 function validateSource(asked: Asked): InputCheck {
   const { netns, packet, inDevice, outDevice, toMany, acceptLocal, mode } = asked;
-  const { mark, srcPort, dstPort, ...flow } = flowOf(packet);
-  const query = {
-    ...flow,
-    dst: packet.src,
-    // ip_mc_validate_source() and brd_input ask for the way back from 0.0.0.0: rules see no address there.
-    src: toMany === true ? { family: 4 as const, value: 0n } : packet.dst,
-    srcPort: dstPort,
-    dstPort: srcPort,
-    // The way back would come in by the device that the packet leaves by.
-    iif: outDevice ?? 'lo',
-    mark: isSetAnywhere(netns, inDevice, 'src_valid_mark') ? mark : 0,
-  };
-  const back = lookupRoute(netns, query);
+  // ip_mc_validate_source() and brd_input ask for the way back from 0.0.0.0: rules see no address there.
+  const from = toMany === true ? { family: 4 as const, value: 0n } : packet.dst;
+  const mark = isSetAnywhere(netns, inDevice, 'src_valid_mark') ? packet.mark : 0;
+  // The way back would come in by the device that the packet leaves by.
+  const back = lookupRoute(netns, queryBack(packet, from, outDevice ?? 'lo', mark));
   if (back.state === 'unknown') return { state: 'unknown', why: back.why };
   if (back.state !== 'found') return mode === 0 ? pass : rpfFailed(netns, packet, inDevice, mode, back);
   if (back.route.type !== 'unicast') {
@@ -237,19 +221,20 @@ const netnsFolder = (netns: Netns): string =>
 /** Addresses that no packet from the wire may carry (ip_route_input_slow); after PREROUTING, so a DNAT to 127/8 is caught. */
 export function checkAddresses(netns: Netns, packet: Packet, inDevice: string): InputCheck {
   const { src, dst } = packet;
-  const source = formatAddress(src);
   if (isMulticast(src) || isLimitedBroadcast(src))
-    return neverGood(packet, inDevice, `${source} is no address that can send`);
+    return neverGood(packet, inDevice, `${formatAddress(src)} is no address that can send`);
   // DHCP speaks from 0.0.0.0, but only to the limited broadcast address.
   if (isLimitedBroadcast(dst) || (isUnspecified(src) && isUnspecified(dst))) return pass;
-  if (isZeroNet(src)) return neverGood(packet, inDevice, `${source} is no address that can send`);
+  if (isZeroNet(src)) return neverGood(packet, inDevice, `${formatAddress(src)} is no address that can send`);
   if (isZeroNet(dst)) return neverGood(packet, inDevice, `${formatAddress(dst)} is no destination`);
   if (!isLoopback(src) && !isLoopback(dst)) return pass;
   if (src.family === 4) {
     if (netns.sysctls.state === 'unknown') return { state: 'unknown', why: netns.sysctls.why };
     if (isSetAnywhere(netns, inDevice, 'route_localnet')) return pass;
   }
-  const which = isLoopback(dst) ? `the destination ${formatAddress(dst)}` : `the source ${source}`;
+  const which = isLoopback(dst)
+    ? `the destination ${formatAddress(dst)}`
+    : `the source ${formatAddress(src)}`;
   return neverGood(
     packet,
     inDevice,

@@ -2,6 +2,7 @@
 import type { Device, DeviceAddress, Netns, NextHop, Route } from '../model/netns.ts';
 import { type Address, isLinkLocal, isLoopback, isMulticast } from '../net/address.ts';
 import { contains, samePrefix } from '../net/prefix.ts';
+import { findDevice } from './routing-tables.ts';
 
 /** rt_scope_t by iproute2's names; smaller is wider. */
 const scopeValue: Readonly<Record<string, number>> = {
@@ -38,7 +39,7 @@ export function selectAddress(
 ): Address | undefined {
   if (netns.devices.state === 'unknown') return undefined;
   const limit = scopeOf(scope);
-  const device = netns.devices.value.find((entry) => entry.name === deviceName);
+  const device = findDevice(netns.devices.value, deviceName);
   const own = device === undefined ? [] : primaries(device).filter((entry) => scopeOf(entry.scope) <= limit);
   const onNetwork = gateway && own.find((entry) => contains(entry.prefix, gateway));
   const best = onNetwork ?? own[0];
@@ -53,7 +54,7 @@ export function selectAddress(
 /** First address of a device as `ifa_list` has it: what REDIRECT takes. */
 export function firstAddress(netns: Netns, deviceName: string, family: 4 | 6): Address | undefined {
   if (netns.devices.state === 'unknown') return undefined;
-  const device = netns.devices.value.find((entry) => entry.name === deviceName);
+  const device = findDevice(netns.devices.value, deviceName);
   if (device === undefined) return undefined;
   if (family === 4) return primaries(device)[0]?.address;
   return device.addresses.find((entry) => entry.address.family === 6 && !isLinkLocal(entry.address))?.address;

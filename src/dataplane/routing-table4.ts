@@ -42,12 +42,11 @@ export function lookupTable4(asked: TableQuery): RouteResult | 'next' {
       }
       const judged = judgeHops(netns, route);
       if (judged.state === 'unknown') return judged;
-      const usable = judged.value.filter(
-        ({ hop, state }) => state === 'ok' && isPermitted(netns, query, hop),
-      );
+      let usable = 0;
       for (const { hop, state } of judged.value)
         if (state !== 'ok') skipped.push({ route, device: hop.device ?? '', why: state });
-      if (usable.length === 0) {
+        else if (isPermitted(netns, query, hop)) usable++;
+      if (usable === 0) {
         // fib_table_lookup() gives up the leaf, with the shorter prefixes that begin at the same address.
         if (route.nexthopId !== undefined) missed = route.dst.value;
         continue;
@@ -104,6 +103,11 @@ function alternativesOf(
   route: Route,
   judged: readonly JudgedHop[],
 ): readonly Alternative[] {
+  const [only] = judged;
+  if (only !== undefined && judged.length === 1)
+    return only.state === 'ok' && isPermitted(netns, query, only.hop)
+      ? [alternative(netns, query, route, only.hop, 1)]
+      : [];
   const usable = judged.flatMap(({ hop, state }, index) =>
     state === 'ok' && isPermitted(netns, query, hop) ? [index] : [],
   );
@@ -149,7 +153,7 @@ export function alternative(
 ): Alternative {
   const nexthop = hop ?? { onlink: false, dead: false, weight: 1 };
   const source = query.src ?? routeSource(netns, query.dst, route, nexthop);
-  return { nexthop, share, ...(source === undefined ? {} : { source }) };
+  return source === undefined ? { nexthop, share } : { nexthop, share, source };
 }
 
 /**
@@ -223,7 +227,8 @@ export function found(
     state: 'found',
     route: chosen,
     nexthop: first.nexthop,
-    alternatives: alternatives.map((one) => ({ ...one, share: one.share / total })),
+    alternatives:
+      total === 1 ? alternatives : alternatives.map((one) => ({ ...one, share: one.share / total })),
     table: tableName(route.table),
     ...(rule === undefined ? {} : { rule }),
     ...(source === undefined ? {} : { source }),

@@ -1,7 +1,7 @@
 /** The parts of a namespace's routing state that lookups read, and questions that one table answers. */
 import type { Known } from '../model/known.ts';
 import type { Device, Netns, Route, RoutingRule } from '../model/netns.ts';
-import { type Address, sameAddress } from '../net/address.ts';
+import type { Address } from '../net/address.ts';
 import { covering, tableIndex, tableName } from './routing-index.ts';
 
 export { tableName };
@@ -16,8 +16,15 @@ export function rulesOf(netns: Netns, family: 4 | 6): Known<readonly RoutingRule
 
 /** Whether the list is what the kernel starts with: local, main and default for everything. */
 export function hasOnlyDefaultRules(rules: readonly RoutingRule[]): boolean {
-  return rules.length <= 3 && rules.every((rule) => isDefaultPlace(rule) && selectsAll(rule));
+  if (rules.length > 3) return false;
+  const known = withDefaults.get(rules);
+  if (known !== undefined) return known;
+  const has = rules.every((rule) => isDefaultPlace(rule) && selectsAll(rule));
+  withDefaults.set(rules, has);
+  return has;
 }
+
+const withDefaults = new WeakMap<readonly RoutingRule[], boolean>();
 
 const isDefaultPlace = ({ priority, action }: RoutingRule): boolean =>
   [0, 32766, 32767].includes(priority) && action.kind === 'table';
@@ -63,9 +70,43 @@ export function recordsAllTables(netns: Netns, family: 4 | 6): boolean {
   );
 }
 
-export function findDevice(devices: readonly Device[], name: string): Device | undefined {
-  return devices.find((device) => device.name === name);
+interface DeviceIndex {
+  readonly byName: ReadonlyMap<string, Device>;
+  /** Which device has an address; IPv4's are numbers, which Maps find faster. */
+  readonly byAddress: ReadonlyMap<number | bigint, Device>;
 }
+
+/** By the list itself: a node has a device for each of its pods, and every packet asks for some. */
+const deviceIndexes = new WeakMap<readonly Device[], DeviceIndex>();
+
+function indexOf(devices: readonly Device[]): DeviceIndex {
+  const known = deviceIndexes.get(devices);
+  if (known !== undefined) return known;
+  const byName = new Map<string, Device>();
+  const byAddress = new Map<number | bigint, Device>();
+  for (const device of devices) {
+    if (!byName.has(device.name)) byName.set(device.name, device);
+    for (const { address } of device.addresses) {
+      const key = addressKey(address);
+      if (!byAddress.has(key)) byAddress.set(key, device);
+    }
+  }
+  const index = { byName, byAddress };
+  deviceIndexes.set(devices, index);
+  return index;
+}
+
+/** Of different families they never meet: IPv6's are bigints. */
+export const addressKey = ({ family, value }: Address): number | bigint =>
+  family === 4 ? Number(value) : value;
+
+/** The first of that name. */
+export const findDevice = (devices: readonly Device[], name: string): Device | undefined =>
+  indexOf(devices).byName.get(name);
+
+/** The first device that has the address. */
+export const deviceWith = (devices: readonly Device[], address: Address): Device | undefined =>
+  indexOf(devices).byAddress.get(addressKey(address));
 
 /** The kernel writes device names with `/` for `.`: `flannel.1` is `net.ipv4.conf.flannel/1`. */
 export const sysctlDevice = (device: string): string => device.replaceAll('.', '/');
@@ -89,8 +130,11 @@ export function deviceSetting(netns: Netns, device: string, key: string): string
     settings = new Map();
     own.set(device, settings);
   }
-  if (!settings.has(key)) settings.set(key, sysctl(netns, `net.ipv4.conf.${sysctlDevice(device)}.${key}`));
-  return settings.get(key);
+  const known = settings.get(key);
+  if (known !== undefined || settings.has(key)) return known;
+  const value = sysctl(netns, `net.ipv4.conf.${sysctlDevice(device)}.${key}`);
+  settings.set(key, value);
+  return value;
 }
 
 /** IN_DEV_ORCONF of an IPv4 setting; a missing key counts as its default, 0. */
@@ -112,9 +156,7 @@ export function isLocal(netns: Netns, address: Address): boolean | 'unknown' {
     if (recordsLocalTable(netns, address.family)) return false;
   }
   if (netns.devices.state === 'unknown') return 'unknown';
-  return netns.devices.value.some((device) =>
-    device.addresses.some((own) => sameAddress(own.address, address)),
-  );
+  return deviceWith(netns.devices.value, address) !== undefined;
 }
 
 /** The longest and cheapest route of some tables that covers the address; among equals the earlier table's. */

@@ -3,7 +3,7 @@ export { lookupRoute } from './routing-lookup.ts';
 export { isLimitedBroadcast } from './routing-output4.ts';
 export {
   type FoundRoute,
-  flowOf,
+  queryOf,
   type RouteQuery,
   type RouteResult,
   type SkippedRoute,

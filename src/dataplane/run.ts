@@ -1,7 +1,7 @@
 /** Moves one packet from stage to stage until every variant of it has ended. */
 import type { Step } from '../model/verdict.ts';
 import { bridgeOn } from './bridge.ts';
-import { type Cursor, closeHop, type End, type Stage } from './cursor.ts';
+import { type Cursor, closeHop, copyOf, type End, type Stage } from './cursor.ts';
 import { byCilium } from './ebpf/cilium.ts';
 import { frameIn, frameOut, transmit } from './frames.ts';
 import { deliver, ipIn, send } from './ip.ts';
@@ -22,10 +22,16 @@ type Ended = Extract<Stage, { at: 'end' }>;
 
 /** Moves a packet until every variant of it has ended. */
 export const run = (world: World, first: Stage): readonly Arrival[] =>
-  runUntil(world, first, isEnd).map(({ cursor: { byIpvs: _, byCilium: __, ...cursor }, end }) => ({
-    cursor,
-    end,
-  }));
+  runUntil(world, first, isEnd).map(({ cursor, end }) => ({ cursor: unturned(cursor), end }));
+
+/** Nobody has had a turn with what is sent next. */
+function unturned(cursor: Cursor): Cursor {
+  if (cursor.byIpvs === undefined && cursor.byCilium === undefined) return cursor;
+  const next = copyOf(cursor);
+  next.byIpvs = undefined;
+  next.byCilium = undefined;
+  return next;
+}
 
 const isEnd = (stage: Stage): stage is Ended => stage.at === 'end';
 

@@ -59,9 +59,9 @@ function lowerIsOnWire(world: World, port: Port): boolean {
 
 /** NICs that are ports of a bridge. */
 export const nicPortsOf = (world: World, { netns, device }: Port): readonly Device[] =>
-  [...world.devices(netns).values()].filter(
-    (port) => port.master === device.name && isNic(port) && world.peer({ netns, device: port }) === undefined,
-  );
+  world
+    .ports(netns, device.name)
+    .filter((port) => isNic(port) && world.peer({ netns, device: port }) === undefined);
 
 /**
  * Everybody on the underlay who hears a frame that `from` puts on the wire: the other nodes' devices of the same VLAN and
@@ -87,8 +87,8 @@ const findOnWire = (world: World, vlan: number, except: Netns): readonly Port[] 
 /** The far ends of a bridge's veth ports. */
 export function behind(world: World, bridge: Port, except?: string): readonly Port[] {
   const stations: Port[] = [];
-  for (const device of world.devices(bridge.netns).values()) {
-    if (device.master !== bridge.device.name || device.name === except || !device.up) continue;
+  for (const device of world.ports(bridge.netns, bridge.device.name)) {
+    if (device.name === except || !device.up) continue;
     const peer = world.peer({ netns: bridge.netns, device });
     if (peer !== undefined) stations.push(peer);
   }

@@ -6,6 +6,7 @@ import type { Device, Netns } from '../model/netns.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { type Address, formatAddress, sameAddress } from '../net/address.ts';
 import { contains, overlaps } from '../net/prefix.ts';
+import { deviceWith } from './routing-tables.ts';
 
 /** A device inside one namespace. */
 export interface Port {
@@ -24,6 +25,7 @@ export interface Owner {
 export class World {
   readonly snapshot: Snapshot;
   readonly #devices = new Map<string, ReadonlyMap<string, Device>>();
+  readonly #ports = new Map<string, ReadonlyMap<string, readonly Device[]>>();
   readonly #owners = new Map<string, Owner[]>();
   readonly #services = new Map<string, Service>();
   readonly #routed = new Map<4 | 6, boolean>();
@@ -31,6 +33,7 @@ export class World {
   readonly #farEnds = new Map<string, ReadonlyMap<string, Port>>();
   readonly #stations = new Map<string, readonly Port[]>();
   #nodes: readonly Netns[] | undefined;
+  #nodePorts: ReadonlySet<string> | undefined;
 
   constructor(snapshot: Snapshot) {
     this.snapshot = snapshot;
@@ -88,9 +91,12 @@ export class World {
 
   /** True if some Service has this node port. */
   isNodePort(port: number, protocol: string): boolean {
-    return orElse(this.snapshot.cluster.services, []).some((service) =>
-      service.ports.some((one) => one.nodePort === port && one.protocol === protocol.toUpperCase()),
+    this.#nodePorts ??= new Set(
+      orElse(this.snapshot.cluster.services, []).flatMap((service) =>
+        service.ports.map((one) => `${one.protocol} ${one.nodePort}`),
+      ),
     );
+    return this.#nodePorts.has(`${protocol.toUpperCase()} ${port}`);
   }
 
   /** The node whose pod CIDR or devices hold the address: the place a route to it should lead to. */
@@ -167,10 +173,24 @@ export class World {
 
   /** True if a device of the namespace has the address. */
   carries(netns: Netns, a: Address): boolean {
-    for (const device of this.devices(netns).values()) {
-      if (device.addresses.some((own) => sameAddress(own.address, a))) return true;
+    return netns.devices.state === 'known' && deviceWith(netns.devices.value, a) !== undefined;
+  }
+
+  /** Devices that are ports of a bridge, in the order of the devices. */
+  ports(netns: Netns, bridge: string): readonly Device[] {
+    let own = this.#ports.get(netns.id);
+    if (own === undefined) {
+      const made = new Map<string, Device[]>();
+      for (const device of this.devices(netns).values()) {
+        if (device.master === undefined) continue;
+        const list = made.get(device.master);
+        if (list === undefined) made.set(device.master, [device]);
+        else list.push(device);
+      }
+      own = made;
+      this.#ports.set(netns.id, own);
     }
-    return false;
+    return own.get(bridge) ?? [];
   }
 
   /** The other end of a veth pair, matched by both interface indexes between a node and its pods. */

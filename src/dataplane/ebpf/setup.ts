@@ -2,11 +2,14 @@
 import { orElse } from '../../model/known.ts';
 import type { Device, Netns } from '../../model/netns.ts';
 import { type Cursor, cannotTell, type Stage } from '../cursor.ts';
+import { findDevice } from '../routing-tables.ts';
 import type { World } from '../world.ts';
 
 /** A node whose pods' packets Cilium's programs handle. */
 export const runsCilium = (netns: Netns): boolean =>
-  netns.pod === undefined && orElse(netns.devices, []).some(({ name }) => name === 'cilium_host');
+  netns.pod === undefined &&
+  netns.devices.state === 'known' &&
+  findDevice(netns.devices.value, 'cilium_host') !== undefined;
 
 /** The node's end of a pod's cable. */
 export const isPodDevice = (name: string): boolean => /^lxc/.test(name);

@@ -249,7 +249,7 @@ const sameConnection = (a: Connection, b: Connection): boolean =>
   a.netns === b.netns &&
   a.protocol === b.protocol &&
   (a.zone ?? defaultZone).original === (b.zone ?? defaultZone).original &&
-  sameTuple(a.original, b.original);
+  (a.original === b.original || sameTuple(a.original, b.original));
 
 /** nf_conntrack_in: what the conntrack hook of PREROUTING and OUTPUT makes of a packet. */
 export function track(
@@ -363,8 +363,10 @@ export function confirm(view: Connections, tracking: Tracking): Connections {
 }
 
 function enter(view: Connections, connection: Connection): Connections {
-  const others = view.entries.filter((other) => !sameConnection(other, connection));
-  return { ...view, entries: [...others, { ...connection, confirmed: true }] };
+  const entries: Connection[] = [];
+  for (const other of view.entries) if (!sameConnection(other, connection)) entries.push(other);
+  entries.push(connection.confirmed === true ? connection : { ...connection, confirmed: true });
+  return { ...view, entries };
 }
 
 /** nf_ct_set_closing: who answers a packet with a reset takes its connection, if that is in the table, for closed. */
@@ -462,23 +464,33 @@ export function setMapping(
   manip: Manip,
   to: { readonly address?: Address; readonly port?: number; readonly made?: PortRange },
 ): Connection {
-  const key = manip === 'src' ? 'dst' : 'src';
-  const portKey = manip === 'src' ? 'dstPort' : 'srcPort';
-  const { madeUp: _, ...plain } = connection.reply;
+  const { src, dst, srcPort, dstPort } = connection.reply;
   const madeUp = madeUpBy(connection, manip, to);
-  const reply: Tuple = {
-    ...plain,
-    ...(to.address === undefined ? {} : { [key]: to.address }),
-    ...(to.port === undefined || isIcmp(connection.protocol) ? {} : { [portKey]: to.port }),
-    ...(madeUp?.src === undefined && madeUp?.dst === undefined ? {} : { madeUp }),
-  };
+  const isMade = madeUp?.src !== undefined || madeUp?.dst !== undefined;
+  const port = isIcmp(connection.protocol) ? undefined : to.port;
+  const plain: Tuple =
+    manip === 'src'
+      ? { src, dst: to.address ?? dst, srcPort, dstPort: port ?? dstPort }
+      : { src: to.address ?? src, dst, srcPort: port ?? srcPort, dstPort };
+  const reply: Tuple = isMade ? { ...plain, madeUp } : plain;
   const changed = !sameTuple(reply, connection.reply);
-  return {
-    ...connection,
-    reply,
-    natDone: { ...connection.natDone, [manip]: true },
-    natChanged: { ...connection.natChanged, [manip]: connection.natChanged[manip] || changed },
-  };
+  return { ...connection, reply, ...doneWith(connection, manip, changed) };
+}
+
+function doneWith(
+  { natDone, natChanged }: Connection,
+  manip: Manip,
+  changed: boolean,
+): Pick<Connection, 'natDone' | 'natChanged'> {
+  return manip === 'src'
+    ? {
+        natDone: { src: true, dst: natDone.dst },
+        natChanged: { src: natChanged.src || changed, dst: natChanged.dst },
+      }
+    : {
+        natDone: { src: natDone.src, dst: true },
+        natChanged: { src: natChanged.src, dst: natChanged.dst || changed },
+      };
 }
 
 /** That a port made up is the one that the packet had is not taken into account: one case in tens of thousands. */

@@ -11,6 +11,14 @@ import type { HookContext } from './context.ts';
 import type { Subject } from './matches.ts';
 import { allOf, type MatchResult, negateIf, type Truth } from './truth.ts';
 
+/** Whether the packet is in one of the states. */
+export function hasState({ state, connection }: Tracking, wanted: readonly CtState[]): boolean {
+  if (wanted.includes(state)) return true;
+  if (connection === undefined) return false;
+  const { natChanged } = connection;
+  return (natChanged.src && wanted.includes('SNAT')) || (natChanged.dst && wanted.includes('DNAT'));
+}
+
 /** conntrack_mt: the state, and SNAT and DNAT only if the connection's tuple was really changed. */
 export function statesOf(tracking: Tracking): readonly CtState[] {
   const { connection } = tracking;

@@ -61,6 +61,8 @@ export interface HookProgram {
   readonly nat: readonly Entry[];
   /** Whether the nat table is there at all: without it nothing translates. */
   readonly hasNat: boolean;
+  /** All of `stages`, in their order. */
+  readonly whole: readonly Stage[];
   /** By priority; among equals the chain registered last runs first (nf_hook_entries_grow). */
   readonly stages: readonly (readonly [priority: number, stage: Stage])[];
 }
@@ -93,17 +95,19 @@ function makeProgram(netns: Netns, hook: HookName, family: Family): HookProgram 
   const chains = entries
     .filter(({ kind }) => kind === 'filter')
     .map((entry) => [entry.priority, { kind: 'chain', entry }] as const);
+  const stages = withDevices(
+    deviceChains(nftTables, hook),
+    hook,
+    [...ownStages(hook), ...chains].sort(([a], [b]) => a - b),
+  );
   return {
     hasChains: entries.length > 0,
     nat: entries.filter(({ kind }) => kind === 'nat'),
     hasNat:
       rulesets.some((one) => one.family === family && one.tables.some(({ name }) => name === 'nat')) ||
       native.some((table) => table.baseChains.some(({ type }) => type === 'nat')),
-    stages: withDevices(
-      deviceChains(nftTables, hook),
-      hook,
-      [...ownStages(hook), ...chains].sort(([a], [b]) => a - b),
-    ),
+    stages,
+    whole: stages.map(([, stage]) => stage),
   };
 }
 
@@ -126,13 +130,13 @@ function withDevices(
 }
 
 /** The stages that run for a packet; some enter a hook after its first chains. */
-export function stagesIn({ stages }: HookProgram, window: HookContext['window']): readonly Stage[] {
-  const { from = Number.NEGATIVE_INFINITY, to } = window ?? {};
-  const isWhole = window === undefined;
-  const own = isWhole
-    ? stages
-    : stages.filter(([priority]) => priority >= from && (to === undefined || priority < to));
-  return own.map(([, stage]) => stage);
+export function stagesIn({ stages, whole }: HookProgram, window: HookContext['window']): readonly Stage[] {
+  if (window === undefined) return whole;
+  const { from = Number.NEGATIVE_INFINITY, to = Number.POSITIVE_INFINITY } = window;
+  const isLast = to === Number.POSITIVE_INFINITY;
+  return stages
+    .filter(([priority]) => priority >= from && (isLast || priority < to))
+    .map(([, stage]) => stage);
 }
 
 const inOrder = (a: Entry, b: Entry): number =>

@@ -3,8 +3,9 @@
  * splits the walk: both ways are followed to the end of the hook and their outcomes joined.
  */
 import type { Rule, Target } from '../../model/netfilter.ts';
+import type { Step } from '../../model/verdict.ts';
 import { setMapping, untracked } from './conntrack.ts';
-import type { HookContext, HookOutcome } from './context.ts';
+import type { Decisive, HookContext, HookOutcome } from './context.ts';
 import { nextRules } from './dispatch.ts';
 import { evaluateRule } from './matches.ts';
 import { attachTemplate, changeSet, isFree, takesPacket } from './modules/effects.ts';
@@ -16,10 +17,12 @@ import { visited, visitedPolicy } from './path.ts';
 import {
   type Base,
   copyOf,
+  enteredFrame,
   type Frame,
   type Next,
   type Place,
   type Run,
+  rootFrame,
   type State,
   withShare,
 } from './state.ts';
@@ -45,8 +48,7 @@ type Effect =
 
 /** Runs one base chain; `next` runs the rest of the hook for packets that it accepts. */
 export function runBase(run: Run, base: Base, state: State, next: Next): readonly HookOutcome[] {
-  const frame: Frame = { chain: base.chain, path: [base.chain.name] };
-  return interpret(run, base, { frame, index: 0, state }, next);
+  return interpret(run, base, { frame: rootFrame(base), index: 0, state }, next);
 }
 
 function interpret(run: Run, base: Base, start: Position, next: Next): readonly HookOutcome[] {
@@ -151,7 +153,7 @@ function apply(run: Run, place: Place, reached: Position, rule: Rule, next: Next
     case 'return':
       // From a base chain RETURN leads to its policy: the index past the last rule.
       return frame.parent === undefined
-        ? { kind: 'go', position: { frame: rootOf(place), index: Number.MAX_SAFE_INTEGER, state } }
+        ? { kind: 'go', position: { frame: rootFrame(place.base), index: Number.MAX_SAFE_INTEGER, state } }
         : { kind: 'go', position: { ...frame.parent, state } };
     case 'jump':
     case 'goto':
@@ -239,16 +241,37 @@ function changedTtl({ how, value }: Extract<Target, { kind: 'set-ttl' }>, ttl: n
   return how === 'inc' ? Math.min(ttl + value, 255) : Math.max(ttl - value, 0);
 }
 
-const rootOf = ({ base }: Place): Frame => ({ chain: base.chain, path: [base.chain.name] });
-
 /** Only filter tables decide about packets; an ACCEPT elsewhere just ends that table. */
 function accepted(place: Place, state: State, rule: Rule): State {
   const { name } = place.base.table;
   if (name !== 'filter' && name !== 'security') return state;
   const next = copyOf(state);
-  next.decisive = decisiveRule(place, rule);
-  next.steps = [...state.steps, acceptedStep(place, rule)];
+  const told = toldOf(place, rule);
+  next.decisive = told.decisive;
+  next.steps = [...state.steps, told.step];
   return next;
+}
+
+interface Told {
+  readonly decisive: Decisive;
+  readonly step: Step;
+}
+
+const toldRules = new WeakMap<Frame, Map<Rule, Told>>();
+
+/** What is said of a rule that accepts is the same for every packet that comes to it in the same way. */
+function toldOf(place: Place, rule: Rule): Told {
+  let own = toldRules.get(place.frame);
+  if (own === undefined) {
+    own = new Map();
+    toldRules.set(place.frame, own);
+  }
+  let told = own.get(rule);
+  if (told === undefined) {
+    told = { decisive: decisiveRule(place, rule), step: acceptedStep(place, rule) };
+    own.set(rule, told);
+  }
+  return told;
 }
 
 function refuse(
@@ -300,14 +323,7 @@ function enter(
     return cannotApply(run, place, position, rule, `chain ${target.chain} was not recorded`, next);
   if (frame.path.length >= maxDepth)
     return cannotApply(run, place, position, rule, `chain ${target.chain} is nested without end`, next);
-  // A goto leaves no way back to its own chain: RETURN goes to the caller of the chain that did the goto.
-  const parent = target.kind === 'jump' ? { frame, index } : frame.parent;
-  const entered: Frame = {
-    chain,
-    path: [...frame.path, chain.name],
-    via: { rule, frame },
-    ...(parent === undefined ? {} : { parent }),
-  };
+  const entered = enteredFrame(frame, index, rule, chain, target.kind === 'jump');
   return { kind: 'go', position: { frame: entered, index: 0, state } };
 }
 
@@ -373,8 +389,8 @@ function applyNat(
     return { kind: 'done', outcomes: effect.outcomes.map((entry) => ({ ...entry, unknownWhy: choice.why })) };
   }
   const share = state.share / choice.mappings.length;
-  const outcomes = choice.mappings.flatMap(({ manip, ...to }) => {
-    const mapped = setMapping(connection, manip, to);
+  const outcomes = choice.mappings.flatMap((to) => {
+    const mapped = setMapping(connection, to.manip, to);
     const tracking = { ...state.tracking, connection: mapped };
     const translating = copyOf(state);
     translating.share = share;

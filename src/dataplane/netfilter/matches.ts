@@ -10,11 +10,11 @@ import type { HookContext } from './context.ts';
 import {
   entryMatches,
   hasFrames,
+  hasState,
   macMatches,
   ownerMatches,
   packetTypeMatches,
   reversePathMatches,
-  statesOf,
 } from './entry-matches.ts';
 import { inSet } from './ipsets.ts';
 import { moduleMatches } from './modules/match.ts';
@@ -30,11 +30,25 @@ export interface Subject {
 }
 
 export function evaluateRule(rule: Rule, subject: Subject): MatchResult {
-  return allOf(lazily(rule.matches, subject));
+  const { matches } = rule;
+  for (let i = 0; i < matches.length; i++) {
+    const match = matches[i] as Match;
+    const result = evaluateMatch(match, subject);
+    if (result === false) return false;
+    // Nearly every match is sure; the rare other ones are joined with all that stand behind them.
+    if (result !== true) return allOf(joined(result, matches, i + 1, subject));
+  }
+  return true;
 }
 
-function* lazily(matches: readonly Match[], subject: Subject): Generator<MatchResult> {
-  for (const match of matches) yield evaluateMatch(match, subject);
+function* joined(
+  first: MatchResult,
+  matches: readonly Match[],
+  from: number,
+  subject: Subject,
+): Generator<MatchResult> {
+  yield first;
+  for (const match of matches.slice(from)) yield evaluateMatch(match, subject);
 }
 
 const hasPorts = (packet: Packet): boolean =>
@@ -66,10 +80,7 @@ export function evaluateMatch(match: Match, subject: Subject): MatchResult {
     case 'tcp-flags':
       return packet.protocol === 'tcp' && negateIf(match.negate, flagsMatch(match, packet));
     case 'ct-state':
-      return negateIf(
-        match.negate,
-        statesOf(tracking).some((state) => match.states.includes(state)),
-      );
+      return negateIf(match.negate, hasState(tracking, match.states));
     case 'mark':
       return negateIf(match.negate, (packet.mark & match.mask) >>> 0 === match.value >>> 0);
     case 'connmark':

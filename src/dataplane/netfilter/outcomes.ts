@@ -4,7 +4,7 @@ import type { Tuple } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
 import { formatAddress } from '../../net/address.ts';
 import type { Packet } from '../../net/packet.ts';
-import { refresh } from './conntrack.ts';
+import { type Connections, refresh, type Tracking } from './conntrack.ts';
 import type { HookOutcome } from './context.ts';
 import type { State } from './state.ts';
 
@@ -13,30 +13,45 @@ export function outcome(
   state: State,
   verdict: HookOutcome['verdict'],
   netns: string,
-  more: Partial<
+  more?: Partial<
     Pick<
       HookOutcome,
       'decisive' | 'nearest' | 'rejectWith' | 'unknownBecause' | 'unknownWhy' | 'alternatives'
     >
-  > = {},
+  >,
 ): HookOutcome {
   const made: { -readonly [K in keyof HookOutcome]: HookOutcome[K] } = {
     verdict,
     packet: state.packet,
     tracking: state.tracking,
-    connections: {
-      ...refresh(state.connections, state.tracking),
-      inFlight: { netns, tracking: state.tracking },
-    },
+    connections: inFlight(refresh(state.connections, state.tracking), netns, state.tracking),
     share: state.share,
     steps: state.steps,
-    unseenTables: known([]),
+    unseenTables: noneUnseen,
   };
   const { decisive, path, routeMark } = state;
   if (decisive !== undefined) made.decisive = decisive;
   if (path !== undefined) made.path = path;
   if (routeMark !== undefined) made.routeMark = routeMark;
-  return Object.assign(made, more);
+  return more === undefined ? made : Object.assign(made, more);
+}
+
+const noneUnseen = known([]);
+
+/** The table with what the packet carries. Spelled out: each hook of each packet ends here. */
+function inFlight(
+  { entries, setChanges, balanced }: Connections,
+  netns: string,
+  tracking: Tracking,
+): Connections {
+  const carried = { netns, tracking };
+  if (setChanges === undefined && balanced === undefined) return { entries, inFlight: carried };
+  return {
+    entries,
+    inFlight: carried,
+    ...(setChanges === undefined ? {} : { setChanges }),
+    ...(balanced === undefined ? {} : { balanced }),
+  };
 }
 
 /** Two packets that nothing later can tell apart have one key; how they came to it does not matter. */

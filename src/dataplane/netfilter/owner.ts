@@ -64,12 +64,26 @@ const commentOwners: readonly (readonly [RegExp, RuleOwner])[] = [
 
 const builtIn = new Set(['PREROUTING', 'INPUT', 'FORWARD', 'OUTPUT', 'POSTROUTING']);
 
+/** Chains are asked for again and again; tables have a hundred thousand of them. */
+const knownChains = new Map<string, RuleOwner | undefined>();
+const mostKnown = 200_000;
+
+function chainOwner(chain: string): RuleOwner | undefined {
+  const known = knownChains.get(chain);
+  if (known !== undefined || knownChains.has(chain)) return known;
+  if (knownChains.size >= mostKnown) knownChains.clear();
+  const owner = chainOwners.find(([pattern]) => pattern.test(chain))?.[1];
+  knownChains.set(chain, owner);
+  return owner;
+}
+
 /** `foreign` is a rule in a built-in or own chain that no known system writes; `built-in` a chain policy. */
 export function ownerOf(chain: string, rule?: { readonly comment?: string }, table?: string): RuleOwner {
   const native = table?.split(' ')[1];
   if (native !== undefined)
     for (const [pattern, owner] of tableOwners) if (pattern.test(native)) return owner;
-  for (const [pattern, owner] of chainOwners) if (pattern.test(chain)) return owner;
+  const byChain = chainOwner(chain);
+  if (byChain !== undefined) return byChain;
   if (rule === undefined) return builtIn.has(chain) ? 'built-in' : 'foreign';
   const comment = rule.comment ?? '';
   for (const [pattern, owner] of commentOwners) if (pattern.test(comment)) return owner;

@@ -73,6 +73,45 @@ export interface Frame {
   readonly via?: { readonly rule: Rule; readonly frame: Frame };
 }
 
+/** The chain that a hook begins with: one frame for all packets. */
+export function rootFrame({ chain }: Base): Frame {
+  let frame = roots.get(chain);
+  if (frame === undefined) {
+    frame = { chain, path: [chain.name] };
+    roots.set(chain, frame);
+  }
+  return frame;
+}
+
+const roots = new WeakMap<Chain, Frame>();
+
+/** Nested deeper a way into a chain is not kept: rules can lead to a chain in more ways than memory holds. */
+const deepestKept = 8;
+
+const entered = new WeakMap<Frame, Map<Rule, Frame>>();
+
+/**
+ * The frame of a chain that a rule leads to: made once, since what is told of its rules is kept by it. A goto leaves no way back
+ * to its own chain: RETURN goes to the caller of the chain that did the goto.
+ */
+export function enteredFrame(frame: Frame, index: number, rule: Rule, chain: Chain, isJump: boolean): Frame {
+  let own = entered.get(frame);
+  if (own === undefined) {
+    own = new Map();
+    entered.set(frame, own);
+  }
+  const known = own.get(rule);
+  if (known?.chain === chain && (!isJump || known.parent?.index === index)) return known;
+  const parent = isJump ? { frame, index } : frame.parent;
+  const path = [...frame.path, chain.name];
+  const made: Frame =
+    parent === undefined
+      ? { chain, path, via: { rule, frame } }
+      : { chain, path, via: { rule, frame }, parent };
+  if (path.length <= deepestKept) own.set(rule, made);
+  return made;
+}
+
 /** Where in the rules a packet is, for steps and decisions. */
 export interface Place {
   readonly base: Base;

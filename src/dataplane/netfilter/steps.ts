@@ -194,19 +194,46 @@ export function natStep(
       text: `${name} ${from} -> ${to} by the connection's mapping`,
       facts,
     };
-  const subject = subjectOf(by.at, by.rule);
+  const told = natRule(by);
   return {
     kind: 'nat',
     action: 'rewrite',
-    text: `${name} ${from} -> ${to} in nat ${by.at.frame.path.join(' > ')}${about(subject)}`,
-    facts: {
-      ...facts,
-      ...placeFacts(by.at),
-      owner: ownerOf(by.at.frame.chain.name, by.rule, tableOf(by.at)),
-      ...subjectFacts(subject),
-    },
-    sources: ruleSources(by.at.frame, by.rule),
+    text: `${name} ${from} -> ${to} in nat ${told.where}`,
+    facts: { ...facts, ...told.facts },
+    sources: told.sources,
   };
+}
+
+interface ToldNat {
+  readonly where: string;
+  readonly facts: Readonly<Record<string, string>>;
+  readonly sources: readonly SourceRef[];
+}
+
+const toldNats = new WeakMap<SiteFrame, Map<RuleView, ToldNat>>();
+
+/** What is said of the rule is the same for every packet that comes to it in the same way. */
+function natRule({ at, rule }: NatStep): ToldNat {
+  let own = toldNats.get(at.frame);
+  if (own === undefined) {
+    own = new Map();
+    toldNats.set(at.frame, own);
+  }
+  let told = own.get(rule);
+  if (told === undefined) {
+    const subject = subjectOf(at, rule);
+    told = {
+      where: `${at.frame.path.join(' > ')}${about(subject)}`,
+      facts: {
+        ...placeFacts(at),
+        owner: ownerOf(at.frame.chain.name, rule, tableOf(at)),
+        ...subjectFacts(subject),
+      },
+      sources: ruleSources(at.frame, rule),
+    };
+    own.set(rule, told);
+  }
+  return told;
 }
 
 export const invalidStep = (packet: Packet): Step => ({

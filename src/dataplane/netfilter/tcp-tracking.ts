@@ -86,6 +86,16 @@ const transitions: Readonly<Record<'original' | 'reply', Readonly<Record<Kind, s
   },
 };
 
+const split = (rows: Readonly<Record<Kind, string>>): Readonly<Record<Kind, readonly string[]>> => ({
+  syn: rows.syn.split(' '),
+  'syn-ack': rows['syn-ack'].split(' '),
+  fin: rows.fin.split(' '),
+  ack: rows.ack.split(' '),
+  rst: rows.rst.split(' '),
+  none: rows.none.split(' '),
+});
+const words = { original: split(transitions.original), reply: split(transitions.reply) };
+
 /** tcp_valid_flags: all other combinations are INVALID, whatever the connection (tcp_error). */
 export function isValidTcp({ syn, ack, fin, rst }: TcpFlags): boolean {
   if (syn) return !fin && !rst;
@@ -108,7 +118,7 @@ export function advanceTcp(
   seenReply: boolean,
 ): TcpVerdict {
   const kind = kindOf(flags);
-  const word = transitions[direction][kind].split(' ')[columns.indexOf(track.state)] ?? 'IV';
+  const word = words[direction][kind][columns.indexOf(track.state)] ?? 'IV';
   if (word === 'IV') return { kind: 'invalid' };
   const { reset: before, ...rest } = track;
   const reset = kind === 'rst' ? { reset: direction } : {};
