@@ -11,6 +11,7 @@ import { candidates } from './candidates.ts';
 import { formatEndpoint } from './endpoint.ts';
 import { deniedDirection, dnsFlow, type Investigation, investigate } from './investigate.ts';
 import { nameNotFound, wrongNameserver } from './name-cause.ts';
+import { withNearRule } from './near-rule.ts';
 import type { Probed } from './probed.ts';
 
 export interface DiagnoseInput {
@@ -37,12 +38,16 @@ export function diagnose(input: DiagnoseInput): Diagnosis {
   const causes =
     settled.answer === 'reachable'
       ? []
-      : candidates(world, {
-          investigation: { ...decisive, verdict: settled },
-          findings: input.findings,
-          isName: decisive === dns,
-          ...(input.probed === undefined ? {} : { probed: input.probed }),
-        });
+      : withNearRule(
+          world,
+          decisive,
+          candidates(world, {
+            investigation: { ...decisive, verdict: settled },
+            findings: input.findings,
+            isName: decisive === dns,
+            ...(input.probed === undefined ? {} : { probed: input.probed }),
+          }),
+        );
   const verdict: Verdict = { ...settled, flow: input.flow };
   const remarks = unenforced(main, settled.answer, input.probed);
   return {
