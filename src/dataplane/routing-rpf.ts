@@ -136,8 +136,14 @@ function checkLocalSource(asked: Asked): InputCheck {
     return validateSource(asked);
   const own = isOwnAddress(netns, packet.src);
   if (own === 'unknown') return { state: 'unknown', why: 'local addresses are not known' };
-  return own ? localSource(packet, inDevice) : pass;
+  const quick = own ? localSource(packet, inDevice) : pass;
+  // A namespace whose rules were ever changed asks the tables (fib_has_custom_rules), and no dump tells that.
+  const full = rules.state === 'known' ? validateSource(asked) : quick;
+  return full.state === quick.state ? quick : { state: 'unknown', why: onceHadRules };
 }
+
+const onceHadRules =
+  "a source that is no device's address but not unicast either is refused only if routing rules were ever changed";
 
 /** inet_lookup_ifaddr_rcu() asks the devices; the table has more, 127/8 for one. */
 function isOwnAddress(netns: Netns, address: Address): boolean | 'unknown' {

@@ -158,6 +158,7 @@ function outcome(asked: TableQuery, picked: Scored, isHost: boolean): RouteResul
     if (route.type === 'throw') return 'next';
     return { state: 'refused', type: route.type, route, ...(rule === undefined ? {} : { rule }) };
   }
+  if (sharesSuppression(asked, route)) return sharedNotKnown;
   const alternatives = alternativesOf(asked, picked, isHost);
   // fib6_rule_suppress() goes by the device of the next hop that the flow has got.
   const suppressed = alternatives.map(({ nexthop }) => isSuppressed(netns, route, rule, nexthop.device));
@@ -165,6 +166,24 @@ function outcome(asked: TableQuery, picked: Scored, isHost: boolean): RouteResul
   if (!suppressed.includes(true)) return found(asked, route, alternatives);
   return suppressed.includes(false) ? suppressionNotKnown : 'next';
 }
+
+/**
+ * Routes with next hop objects share what was cached for a next hop (rt6_get_pcpu_route), and fib6_rule_suppress() looks at
+ * the prefix in there: that of whichever route was asked first.
+ */
+function sharesSuppression({ netns, rule }: TableQuery, route: Route): boolean {
+  const limit = rule?.suppressPrefixLength;
+  if (limit === undefined || route.nexthopId === undefined || netns.routes6.state === 'unknown') return false;
+  const isShort = route.dst.length <= limit;
+  return netns.routes6.value.some(
+    ({ nexthopId, dst }) => nexthopId !== undefined && dst.length <= limit !== isShort,
+  );
+}
+
+const sharedNotKnown: NotKnown = {
+  state: 'unknown',
+  why: 'a routing rule suppresses short prefixes, and routes of several lengths share a next hop object',
+};
 
 const suppressionNotKnown: NotKnown = {
   state: 'unknown',

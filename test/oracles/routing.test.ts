@@ -57,6 +57,8 @@ const untold = [
   'a route for some sources alone may be hidden',
   'whether a loopback source may leave depends on the next hop',
   'a routing rule suppresses some next hops',
+  'a routing rule suppresses short prefixes, and routes',
+  "a source that is no device's address but not unicast either",
 ];
 
 async function compare(asked: Asked, theirs: string): Promise<void> {

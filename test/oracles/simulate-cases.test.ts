@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { address } from '../../src/net/address.ts';
 import type { Packet } from '../../src/net/packet.ts';
 import { cannotRun } from './netfilter-support.ts';
+import { routeCases } from './simulate-cases-routes.ts';
 import { compare, describeOurs, flowOf, RouteErrors } from './simulate-compare.ts';
 import { askAgain, type Question } from './simulate-flows.ts';
 import { KernelNamespace, sweep } from './simulate-namespace.ts';
@@ -399,29 +400,32 @@ describe.skipIf(why !== undefined)('simulate and the kernel', () => {
   });
   afterEach(() => kernel.close());
 
-  test.each(cases)('$title', async ({ ip, ip6, sysctl = [], nft, rules4, rules6, packets, ends }) => {
-    const world: WorldText = {
-      ...plain,
-      settings: [...plain.settings, ...sysctl.map((line) => line.replace('=', ' '))],
-      routing4: ip ?? [],
-      routing6: ip6 ?? [],
-      native: lines(nft),
-      rules4: lines(rules4),
-      rules6: lines(rules6),
-    };
-    const netns = await load(kernel, world);
-    if (typeof netns === 'string') throw new Error(netns);
-    const questions = packets.map((sent): Question => {
-      const packet = packetOf(sent);
-      const flow = flowOf(packet);
-      return { via: sent.via, packet, sequence: { seq: 1000, ack: 0 }, flow };
-    });
-    const injections = askAgain(netns, questions);
-    const { disagreements, tally } = await compare(kernel, new RouteErrors(), injections);
-    expect(disagreements.map(({ id, ours, kernel: theirs }) => ({ id, ours, kernel: theirs }))).toEqual([]);
-    // An answer that nobody hears proves nothing.
-    expect(tally.get('limited') ?? 0).toBe(0);
-    const described = injections.map(({ ours }) => describeOurs(ours));
-    expect(described.map((text, i) => text.slice(0, ends[i]?.length))).toEqual(ends);
-  });
+  test.each([...cases, ...routeCases] as readonly Case[])(
+    '$title',
+    async ({ ip, ip6, sysctl = [], nft, rules4, rules6, packets, ends }) => {
+      const world: WorldText = {
+        ...plain,
+        settings: [...plain.settings, ...sysctl.map((line) => line.replace('=', ' '))],
+        routing4: ip ?? [],
+        routing6: ip6 ?? [],
+        native: lines(nft),
+        rules4: lines(rules4),
+        rules6: lines(rules6),
+      };
+      const netns = await load(kernel, world);
+      if (typeof netns === 'string') throw new Error(netns);
+      const questions = packets.map((sent): Question => {
+        const packet = packetOf(sent);
+        const flow = flowOf(packet);
+        return { via: sent.via, packet, sequence: { seq: 1000, ack: 0 }, flow };
+      });
+      const injections = askAgain(netns, questions);
+      const { disagreements, tally } = await compare(kernel, new RouteErrors(), injections);
+      expect(disagreements.map(({ id, ours, kernel: theirs }) => ({ id, ours, kernel: theirs }))).toEqual([]);
+      // An answer that nobody hears proves nothing.
+      expect(tally.get('limited') ?? 0).toBe(0);
+      const described = injections.map(({ ours }) => describeOurs(ours));
+      expect(described.map((text, i) => text.slice(0, ends[i]?.length))).toEqual(ends);
+    },
+  );
 });
