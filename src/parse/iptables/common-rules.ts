@@ -85,9 +85,12 @@ function openerAt(text: string, at: number): 'm' | 'j' | 'g' | undefined {
 /** Index of the blank in front of the next part, or the end of the text; negative where a quote is left open. */
 function partEnd(text: string, start: number): number {
   let at = start;
+  let next = text.indexOf(' -', at);
+  let quote = text.indexOf('"', at);
   for (;;) {
-    const next = text.indexOf(' -', at);
-    const quote = text.indexOf('"', at);
+    // Each is looked for again only behind where it was found: a line of many quotes is read once.
+    if (next >= 0 && next < at) next = text.indexOf(' -', at);
+    if (quote >= 0 && quote < at) quote = text.indexOf('"', at);
     if (quote >= 0 && (next < 0 || quote < next)) {
       const closing = text.indexOf('"', quote + 1);
       if (closing < 0) return -1;
