@@ -24,6 +24,8 @@ const stateFiles = [
   'ip-rule6.json',
   'iptables-save.txt',
   'ip6tables-save.txt',
+  'iptables-legacy-save.txt',
+  'ip6tables-legacy-save.txt',
   'nft.json',
   'ipset.txt',
   'sysctl.txt',

@@ -309,7 +309,12 @@ export async function load(kernel: KernelNamespace, world: WorldText): Promise<N
     const smaller = withoutRefused(world, done.failed);
     return smaller === undefined ? done.failed : load(kernel, smaller);
   }
-  const texts = new Map<string, string>([['sysctl.txt', done.sysctl]]);
+  // Reading the legacy tables of a world without any would cost two processes; none were loaded.
+  const texts = new Map<string, string>([
+    ['sysctl.txt', done.sysctl],
+    ['iptables-legacy-save.txt', ''],
+    ['ip6tables-legacy-save.txt', ''],
+  ]);
   for (const [i, [file]] of reads.entries()) texts.set(file, done.out[before.length + i] ?? '');
   return buildNetns('node1', 'node1', undefined, (file) => texts.get(file), 'nodes/node1/');
 }

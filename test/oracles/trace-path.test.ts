@@ -35,6 +35,7 @@ const stateFiles = [
   'ip-route.json',
   'ip-rule.json',
   'iptables-save.txt',
+  'iptables-legacy-save.txt',
   'nft.json',
   'ipset.txt',
   'sysctl.txt',
