@@ -42,12 +42,14 @@ export function openApi(connection: Connection, options: ApiOptions): Api {
   /** Once it has been away through all tries, the rest is asked once each: the run must end. */
   let away = false;
   let met = false;
-  let renewed = false;
 
-  const once = async (path: string): Promise<Outcome> => {
+  const once = async (path: string): Promise<Outcome & { readonly generation: number }> => {
     await rate.take(signal);
+    let generation = 0;
     try {
-      const { agent, headers } = await connection.credentials(signal);
+      const credentials = await connection.credentials(signal);
+      const { agent, headers } = credentials;
+      generation = credentials.generation;
       requests++;
       const answer = await get(new URL(connection.base + path), {
         agent,
@@ -56,11 +58,12 @@ export function openApi(connection: Connection, options: ApiOptions): Api {
         signal,
         maxBytes,
       });
-      return outcomeOf(answer);
+      if (answer.status !== 401) connection.accepted(generation);
+      return { ...outcomeOf(answer), generation };
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.failure.kind === 'interrupted') throw error;
-      return { ok: false, failure: error.failure };
+      return { ok: false, failure: error.failure, generation };
     }
   };
 
@@ -75,11 +78,8 @@ export function openApi(connection: Connection, options: ApiOptions): Api {
       }
       const { failure } = outcome;
       const tries = met || failure.status !== undefined ? maxTries(failure) : maxFirstTries;
-      // A token that ran out while we read: exec plugins and token files give another one, once.
-      if (failure.kind === 'unauthenticated' && !renewed && connection.renew()) {
-        renewed = true;
-        continue;
-      }
+      // A token that ran out while we read: exec plugins and token files give another one.
+      if (failure.kind === 'unauthenticated' && connection.renew(outcome.generation)) continue;
       if (failure.kind === 'timeout') timeouts++;
       const waitMs = backOffMs[Math.min(attempt, backOffMs.length - 1)] ?? 0;
       // A time-out is long already; whoever asks may want to ask for less.

@@ -17,6 +17,8 @@ export interface Credentials {
   readonly agent: Agent;
   /** Authorization and Impersonate-*. */
   readonly headers: RequestHeaders;
+  /** Counts up with each `renew`. */
+  readonly generation: number;
 }
 
 export interface Connection {
@@ -30,8 +32,10 @@ export interface Connection {
   /** The account as far as the kubeconfig tells, for messages. */
   readonly impersonate?: Impersonation;
   credentials(signal: AbortSignal): Promise<Credentials>;
-  /** After a 401: forgets credentials that can be made anew. False if there is no other way to get some. */
-  renew(): boolean;
+  /** After a 401 of this generation: true if there are newer ones, or ones that can be made anew; those are forgotten then. */
+  renew(generation: number): boolean;
+  /** The server took credentials of this generation. */
+  accepted(generation: number): void;
   close(): void;
 }
 
@@ -72,6 +76,10 @@ export async function connect(options: ClusterOptions): Promise<Connection> {
     issued !== undefined &&
     (issued.credential.expires === undefined || issued.credential.expires > Date.now() + expiryMarginMs);
 
+  let generation = 0;
+  /** The newest generation that the server took: what was never taken is not asked for again and again. */
+  let proven = 0;
+
   const authorization = async (signal: AbortSignal): Promise<string | undefined> => {
     // client-go: a token file is read again and again, and wins over the token.
     if (user.tokenFile !== undefined) return `Bearer ${(await file(user.tokenFile, target)).trim()}`;
@@ -99,16 +107,23 @@ export async function connect(options: ClusterOptions): Promise<Connection> {
       const text = await authorization(signal);
       return {
         agent,
+        generation,
         headers: {
           ...(text === undefined ? {} : { Authorization: text }),
           ...impersonationHeaders(user.impersonate),
         },
       };
     },
-    renew: () => {
-      if (user.exec === undefined && user.tokenFile === undefined) return false;
+    renew: (used) => {
+      // Several requests were under way with the same credentials: the first of them has renewed those.
+      if (used < generation) return true;
+      if ((user.exec === undefined && user.tokenFile === undefined) || proven < generation) return false;
       issued = undefined;
+      generation++;
       return true;
+    },
+    accepted: (used) => {
+      proven = Math.max(proven, used);
     },
     close: () => agent.destroy(),
   };
