@@ -26,8 +26,8 @@ export function register(program: Command): void {
 
 const help = `
 A packet:  {"iif":"eth0","src":"10.0.0.1","dst":"10.0.0.2","proto":"tcp","sport":4000,"dport":80}
-  also flags ("syn", "SA", ["ack"]; default syn), len, df, ttl, mark, icmpType, icmpCode, icmpId,
-  quoted (the packet that an ICMP error is about). Without iif the namespace itself sends it.
+  also flags ("syn", "SA", ["ack"]; default syn), chunk (of sctp; default init), len, df, ttl, mark,
+  icmpType, icmpCode, icmpId, quoted (the packet that an ICMP error is about). Without iif the namespace itself sends it.
 A verdict: {"verdict":"forward|deliver|drop|reject|unknown","oif":..,"src":..,"dst":..,"sport":..,
   "dport":..,"mark":..,"reason":..,"rule":..}
 The packets share one connection table, in their order. Exits 0, or 3 if a line was no packet.`;

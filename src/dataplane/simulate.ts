@@ -96,11 +96,18 @@ const runOut = ({ world, netns }: Room, first: Stage) =>
 function simulate(world: World, netns: Netns, table: ConnectionTable, arriving: Asked): Simulated {
   const { iif, packet } = arriving;
   const room: Room = { world, netns, table };
+  const unsure = unsureOf(room, packet);
   const last = runOut(room, entry(world, netns, table, arriving));
   const answer: Answering = (cursor, step) => answerEndOf(room, cursor, step, iif);
   const ends = distinct(last.map((stage) => endOf(world, stage, answer)));
   const [only] = ends;
   if (only === undefined) throw new TypeError('a packet has an end');
+  if (unsure !== undefined) {
+    const all = ends.flatMap(({ left }) => left);
+    table.mistrust(packet, all);
+    const alternatives = ends.map(({ left: _, ...end }): Simulated => end);
+    return { verdict: 'unknown', packet, reason: unsure, alternatives, steps: [] };
+  }
   if (ends.length > 1) {
     table.mistrust(
       packet,
@@ -212,7 +219,7 @@ function entry(world: World, netns: Netns, table: ConnectionTable, { iif, packet
     tunnels: [],
     ...(explain === undefined ? {} : { explain }),
   };
-  const cursor = noteGaps(fresh, table);
+  const cursor = noteGaps(fresh);
   if (iif === undefined) return { at: 'send', cursor };
   const device = world.device(netns, iif);
   const what = { facts: { what: `devices of ${netns.id}` } };
@@ -239,22 +246,31 @@ function entry(world: World, netns: Netns, table: ConnectionTable, { iif, packet
 }
 
 /** What is missing before the first rule is asked. */
-function noteGaps(cursor: Cursor, table: ConnectionTable): Cursor {
+function noteGaps(cursor: Cursor): Cursor {
   const { netns, packet } = cursor;
-  const known = table.isTrusted(packet)
-    ? cursor
-    : doubt(
-        cursor,
-        'conntrack',
-        'the connection it belongs to was opened by a packet whose outcome is unknown',
-      );
   const { family } = packet.src;
   const { rulesets, nftTables } = netns;
-  if (rulesets.state === 'unknown' || rulesets.value.some((one) => one.family === family)) return known;
-  if (nftTables.state === 'known') return known;
+  if (rulesets.state === 'unknown' || rulesets.value.some((one) => one.family === family)) return cursor;
+  if (nftTables.state === 'known') return cursor;
   const save = family === 4 ? 'iptables-save.txt' : 'ip6tables-save.txt';
-  return doubt(known, 'filter', `rules of IPv${family} are not known: ${save} was not collected`);
+  return doubt(cursor, 'filter', `rules of IPv${family} are not known: ${save} was not collected`);
 }
+
+/** Why nobody can tell what conntrack makes of the packet: then a loss is not certain either. */
+function unsureOf({ netns, table }: Room, packet: Packet): string | undefined {
+  if (!table.isTrusted(packet))
+    return 'the connection it belongs to was opened by a packet whose outcome is unknown';
+  // Of SCTP only the handshake is followed, and data after it.
+  const { protocol, chunk } = packet;
+  if (protocol !== 'sctp' || chunk === undefined) return undefined;
+  const isFollowed = table.view(packet).entries.every((entry) => {
+    const answers = entry.volume?.reply.packets ?? 1;
+    return chunk === 'init-ack' ? answers === 0 : afterHandshake.has(chunk) && answers > 0;
+  });
+  return isFollowed ? undefined : `what ${chunk} does to the SCTP association in ${netns.id} is not followed`;
+}
+
+const afterHandshake: ReadonlySet<string> = new Set(['cookie-echo', 'cookie-ack', 'data']);
 
 function endOf(world: World, stage: Last, answering: Answering): Way {
   switch (stage.at) {

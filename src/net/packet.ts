@@ -23,6 +23,17 @@ export interface TcpFlags {
   readonly rst?: boolean;
 }
 
+/** The first chunk of an SCTP packet, as far as connection tracking tells them apart. */
+export type SctpChunk =
+  | 'data'
+  | 'init'
+  | 'init-ack'
+  | 'heartbeat'
+  | 'abort'
+  | 'shutdown-ack'
+  | 'cookie-echo'
+  | 'cookie-ack';
+
 export interface Packet {
   readonly src: Address;
   readonly dst: Address;
@@ -33,6 +44,8 @@ export interface Packet {
   /** Ports that are not known: a kernel on the way made them up. */
   readonly madeUp?: MadeUpPorts;
   readonly flags?: TcpFlags;
+  /** Of SCTP; absent: whichever fits. */
+  readonly chunk?: SctpChunk;
   readonly icmp?: { readonly type: number; readonly code: number; readonly id?: number };
   /** Whole IP packet in bytes, headers included. */
   readonly lengthBytes: number;

@@ -1,6 +1,6 @@
 /** One packet a line, as `podpath simulate` reads them: `{"iif":"eth0","src":"10.0.0.1","dst":"10.0.0.2","proto":"tcp","dport":80}`. */
 import { type Address, parseAddress } from '../net/address.ts';
-import type { Packet, TcpFlags, Transport } from '../net/packet.ts';
+import type { Packet, SctpChunk, TcpFlags, Transport } from '../net/packet.ts';
 
 export type PacketLine =
   | { readonly ok: true; readonly iif?: string; readonly packet: Packet }
@@ -14,6 +14,7 @@ const fields = new Set([
   'sport',
   'dport',
   'flags',
+  'chunk',
   'len',
   'df',
   'ttl',
@@ -89,6 +90,7 @@ function readPacket(value: Fields, ownField: string, depth: number): Packet {
     for (const name of ['icmpType', 'icmpCode', 'icmpId', 'quoted'])
       refuse(value, name, `${protocol} is not ICMP`);
   if (protocol !== 'tcp') refuse(value, 'flags', `${protocol} has no flags`);
+  if (protocol !== 'sctp') refuse(value, 'chunk', `${protocol} has no chunks`);
   if (value.quoted !== undefined && depth >= maxDepth) throw new BadField('quoted', 'nested too deeply');
   return {
     src,
@@ -101,6 +103,7 @@ function readPacket(value: Fields, ownField: string, depth: number): Packet {
     ttl: integer(value, 'ttl', 255, 64),
     mark: mark(value),
     ...(protocol === 'tcp' ? { flags: flags(value) } : {}),
+    ...(protocol === 'sctp' ? { chunk: chunk(value) } : {}),
     ...(isIcmp ? { icmp: icmp(value, protocol) } : {}),
     ...(value.quoted === undefined ? {} : { quoted: quoted(value, ownField, depth) }),
   };
@@ -181,6 +184,26 @@ const flagNames: Readonly<Record<string, keyof TcpFlags>> = {
   fin: 'fin',
   rst: 'rst',
 };
+
+const chunks: readonly SctpChunk[] = [
+  'data',
+  'init',
+  'init-ack',
+  'heartbeat',
+  'abort',
+  'shutdown-ack',
+  'cookie-echo',
+  'cookie-ack',
+];
+
+/** The first chunk; absent: the INIT that opens an association. */
+function chunk(value: Fields): SctpChunk {
+  if (value.chunk === undefined || value.chunk === null) return 'init';
+  const found = chunks.find((name) => name === value.chunk);
+  if (found === undefined)
+    throw new BadField('chunk', `${JSON.stringify(value.chunk)} is not one of ${chunks.join(', ')}`);
+  return found;
+}
 
 /** `["syn","ack"]`, `"syn,ack"`, or tcpdump's `"SA"`; absent: the SYN that opens a connection. PSH and URG decide nothing. */
 function flags(value: Fields): TcpFlags {

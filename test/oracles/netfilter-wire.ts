@@ -1,6 +1,6 @@
 /** Packets as bytes: what the oracles inject and read back. */
 import type { Address } from '../../src/net/address.ts';
-import type { Packet, TcpFlags, Transport } from '../../src/net/packet.ts';
+import type { Packet, SctpChunk, TcpFlags, Transport } from '../../src/net/packet.ts';
 import { protocolNumber } from '../../src/net/packet.ts';
 
 export interface Wire {
@@ -64,6 +64,7 @@ function encodePayload(packet: Packet, id: number, sequence: Sequence, bytes: nu
   const ports = Buffer.alloc(4);
   ports.writeUInt16BE(packet.srcPort, 0);
   ports.writeUInt16BE(packet.dstPort, 2);
+  if (protocol === 'sctp') return encodeSctp(packet, bytes);
   const segment = protocol === 'tcp' ? tcpRest(packet, sequence) : udpRest(bytes);
   const data = Buffer.alloc(Math.max(0, bytes - 4 - segment.length));
   return withChecksum(packet, Buffer.concat([ports, segment, data]), protocol === 'tcp' ? 16 : 6);
@@ -97,6 +98,48 @@ function udpRest(bytes: number): Buffer {
   return rest;
 }
 
+/** Type, and bytes of the chunk, of what a handshake is made of. */
+const sctpChunks: Readonly<Record<SctpChunk, readonly [type: number, bytes: number]>> = {
+  data: [0, 20],
+  init: [1, 20],
+  'init-ack': [2, 20],
+  heartbeat: [4, 8],
+  abort: [6, 4],
+  'shutdown-ack': [8, 4],
+  'cookie-echo': [10, 8],
+  'cookie-ack': [11, 4],
+};
+
+/** Both sides have the same verification tag, which NAT of ports leaves as it is. */
+function encodeSctp({ srcPort, dstPort, chunk = 'init' }: Packet, bytes: number): Buffer {
+  const [type, chunkBytes] = sctpChunks[chunk];
+  const whole = Buffer.alloc(Math.max(12 + chunkBytes, bytes));
+  whole.writeUInt16BE(srcPort, 0);
+  whole.writeUInt16BE(dstPort, 2);
+  whole.writeUInt32BE(chunk === 'init' ? 0 : sctpTag, 4);
+  whole.writeUInt8(type, 12);
+  whole.writeUInt16BE(whole.length - 12, 14);
+  if (chunk === 'init' || chunk === 'init-ack') {
+    whole.writeUInt32BE(sctpTag, 16);
+    whole.writeUInt32BE(60_000, 20);
+    whole.writeUInt32BE(0x10001, 24);
+  }
+  whole.writeUInt32LE(crc32c(whole), 8);
+  return whole;
+}
+
+const sctpTag = 0x5000001;
+
+/** With the polynomial of Castagnoli, reflected; computed bit by bit, as there are few such packets. */
+function crc32c(bytes: Buffer): number {
+  let crc = 0xffffffff;
+  for (const byte of bytes) {
+    crc ^= byte;
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1;
+  }
+  return ~crc >>> 0;
+}
+
 function encodeIcmp(packet: Packet, id: number, bytes: number): Buffer {
   const icmp = packet.icmp ?? { type: 8, code: 0 };
   const quotedBytes = packet.src.family === 4 ? 28 : 48;
@@ -121,7 +164,13 @@ function checksum(bytes: Buffer): number {
   return ~sum & 0xffff;
 }
 
-const transports: Readonly<Record<number, Transport>> = { 1: 'icmp', 6: 'tcp', 17: 'udp', 58: 'icmpv6' };
+const transports: Readonly<Record<number, Transport>> = {
+  1: 'icmp',
+  6: 'tcp',
+  17: 'udp',
+  58: 'icmpv6',
+  132: 'sctp',
+};
 
 interface Header {
   readonly src: Address;

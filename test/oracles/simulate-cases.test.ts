@@ -340,6 +340,35 @@ COMMIT
     ends: ['reject 1/0 -> silent', 'reject 1/0 -> forward tin'],
   },
   {
+    title:
+      'an SCTP association opens with INIT alone; what answers none, or has no INIT-ACK before it, is INVALID',
+    rules4: `*filter
+-A FORWARD -m conntrack --ctstate INVALID -j DROP
+COMMIT
+`,
+    packets: [
+      { ...foreign, protocol: 'sctp', lengthBytes: 52, chunk: 'init' },
+      {
+        via: 'tout',
+        from: foreign.to,
+        to: foreign.from,
+        srcPort: 80,
+        dstPort: 1024,
+        protocol: 'sctp',
+        lengthBytes: 52,
+        chunk: 'init-ack',
+      },
+      { ...foreign, protocol: 'sctp', lengthBytes: 52, chunk: 'cookie-echo' },
+      { ...foreign, protocol: 'sctp', lengthBytes: 52, chunk: 'data' },
+      { ...foreign, protocol: 'sctp', lengthBytes: 52, chunk: 'init-ack', srcPort: 1025 },
+      { ...foreign, protocol: 'sctp', lengthBytes: 52, chunk: 'data', srcPort: 1026 },
+      { ...foreign, protocol: 'sctp', lengthBytes: 52, chunk: 'cookie-echo', srcPort: 1027 },
+      { ...foreign, protocol: 'sctp', lengthBytes: 52, chunk: 'abort', srcPort: 1028 },
+      { ...foreign, protocol: 'sctp', lengthBytes: 52, chunk: 'heartbeat', srcPort: 1029 },
+    ],
+    ends: ['forward', 'forward', 'forward', 'forward', 'drop', 'drop', 'drop', 'drop', 'forward'],
+  },
+  {
     title: 'an error may mark the connection that it is about',
     nft: `table ip t { chain c { type filter hook forward priority 0;
       ct state related ct mark set 7 accept; ct mark 7 drop; }; }`,

@@ -3,7 +3,7 @@ import { simulation } from '../../src/dataplane/simulate.ts';
 import type { Netns } from '../../src/model/netns.ts';
 import type { Simulated } from '../../src/model/simulated.ts';
 import { address } from '../../src/net/address.ts';
-import type { Packet, TcpFlags } from '../../src/net/packet.ts';
+import type { Packet, SctpChunk, TcpFlags } from '../../src/net/packet.ts';
 import type { Random } from './netfilter-support.ts';
 import type { Sequence } from './netfilter-wire.ts';
 import { tuns } from './simulate-namespace.ts';
@@ -29,6 +29,15 @@ const oddFlags: readonly TcpFlags[] = [
   { fin: true, ack: true },
 ];
 
+const oddChunks: readonly SctpChunk[] = [
+  'init-ack',
+  'cookie-echo',
+  'heartbeat',
+  'data',
+  'shutdown-ack',
+  'abort',
+];
+
 const host = (family: 4 | 6, net: number, tail: string): string => {
   const [b = '0', c = '0'] = tail.split('.');
   if (family === 4) return `10.${net}.${b}.${c}`;
@@ -52,12 +61,14 @@ function someSource(random: Random, family: 4 | 6, via: string): string {
 }
 
 const least = (protocol: Packet['protocol'], family: 4 | 6): number =>
-  (family === 4 ? 20 : 40) + (protocol === 'tcp' ? 20 : 16);
+  (family === 4 ? 20 : 40) + (protocol === 'tcp' ? 20 : protocol === 'sctp' ? 32 : 16);
 
 /** The first packet of a flow; its source port or ICMP id tells the flow from all others of the world. */
 function firstPacket(random: Random, flow: number, via: string): Packet {
   const family = random.chance(0.35) ? 6 : 4;
-  const protocol = random.pick(['tcp', 'tcp', 'udp', family === 4 ? 'icmp' : 'icmpv6'] as const);
+  const protocol = random.chance(0.04)
+    ? 'sctp'
+    : random.pick(['tcp', 'tcp', 'udp', family === 4 ? 'icmp' : 'icmpv6'] as const);
   const isIcmp = protocol === 'icmp' || protocol === 'icmpv6';
   const large = via !== 'out' && random.chance(0.08);
   const echo =
@@ -74,6 +85,7 @@ function firstPacket(random: Random, flow: number, via: string): Packet {
     ...(random.chance(0.05) ? { tos: random.pick([0x04, 0x10, 0xb8]) } : {}),
     mark: via === 'out' && random.chance(0.2) ? random.pick([1, 2, 0x40]) : 0,
     ...(protocol === 'tcp' ? { flags: random.chance(0.85) ? { syn: true } : random.pick(oddFlags) } : {}),
+    ...(protocol === 'sctp' ? { chunk: random.chance(0.9) ? 'init' : random.pick(oddChunks) } : {}),
     ...(isIcmp ? { icmp: { type: random.pick(echo), code: 0, id: 1024 + flow } } : {}),
   };
 }
@@ -106,6 +118,11 @@ function answerTo(random: Random, sent: Packet): Packet {
       lengthBytes: six ? 96 : 56,
     };
   }
+  if (sent.protocol === 'sctp')
+    return {
+      ...back,
+      chunk: sent.chunk === 'heartbeat' ? 'heartbeat' : sent.chunk === 'init' ? 'init-ack' : 'data',
+    };
   if (sent.protocol === 'tcp') return { ...back, flags: { syn: true, ack: true } };
   if (sent.icmp !== undefined) return { ...back, icmp: { ...sent.icmp, type: six ? 129 : 0 } };
   return back;
@@ -123,7 +140,11 @@ function* randomFlow(random: Random, flow: number, send: ReturnType<typeof simul
   const { flags: _, ...plain } = first.packet;
   const isTcp = plain.protocol === 'tcp';
   const again = (flags: TcpFlags, sequence: Sequence, change: Partial<Packet> = {}): Injection =>
-    inject(via, { ...plain, mark: 0, ...(isTcp ? { flags } : {}), ...change }, sequence);
+    inject(
+      via,
+      { ...plain, mark: 0, ...(isTcp ? { flags } : {}), ...nextChunk(flags, plain), ...change },
+      sequence,
+    );
   const left = first.ours;
   if (left.verdict === 'drop' || left.verdict === 'reject') {
     // Who is refused tries again: what the first packet left behind, and what its answer did, shows.
@@ -132,7 +153,8 @@ function* randomFlow(random: Random, flow: number, send: ReturnType<typeof simul
     return;
   }
   if (left.verdict !== 'forward' || left.oif === undefined) return;
-  if (random.chance(0.05)) {
+  // A SYN within a connection is passed over until its answer comes (last_end): that depends on sequence numbers.
+  if (first.packet.flags?.ack !== true && random.chance(0.05)) {
     // With another traffic class other rules may meet it, and refuse it with a reset.
     const second = again({ syn: true }, { seq: 1000, ack: 0 }, { tos: 0x10 });
     yield second;
@@ -147,6 +169,10 @@ function* randomFlow(random: Random, flow: number, send: ReturnType<typeof simul
   if (mayAnswer(third) || random.chance(0.9)) return;
   yield again(random.pick([{ fin: true, ack: true }, { syn: true }]), { seq: 1001, ack: 5001 });
 }
+
+/** What of SCTP stands where TCP has these flags. */
+const nextChunk = ({ syn, fin }: TcpFlags, { chunk }: Packet): Pick<Packet, 'chunk'> =>
+  chunk === undefined ? {} : { chunk: syn ? chunk : chunk === 'init' && !fin ? 'cookie-echo' : 'data' };
 
 /** What the namespace itself receives it may answer (a RST of its TCP), which would change the connection. */
 const mayAnswer = ({ ours }: Injection): boolean => ours.verdict === 'deliver' || ours.verdict === 'unknown';

@@ -32,7 +32,7 @@ function match(random: Random, family: 4 | 6): string {
     `-m dscp ${not(random)}--dscp ${random.pick([0, 1, 4, 46, 48])}`,
     `-m set ${not(random)}--match-set ${four ? 's' : 's6'}-ip ${random.pick(['src', 'dst'])}`,
     `-m u32 ${not(random)}--u32 "${four ? random.pick(['0>>22&0x3c@0>>16&0xffff=1024:1500', '6&0xff=6,17', '16&0xff=2']) : random.pick(['4&0xff00=0x600', '36&0xffff=2', '40>>16=1024:1600'])}"`,
-    random.pick(['-p tcp -m ecn --ecn-tcp-ece', '-m devgroup --src-group 0', '-m connlabel ! --label 3']),
+    random.pick(['-p tcp -m ecn --ecn-tcp-ece', '-m devgroup --src-group 0']),
   ]);
 }
 
@@ -73,7 +73,7 @@ export function enriched(random: Random, rules: string, family: 4 | 6): string {
   for (let i = 1 + random.int(5); i > 0; i--)
     lines.push(`-A ${random.pick(hooks)} ${match(random, family)} ${target(random, family)}`);
   const withMangle = inTable(rules, 'mangle', lines);
-  return random.chance(0.25) ? inTable(withMangle, 'raw', zoneRules(random)) : withMangle;
+  return random.chance(0.2) ? inTable(withMangle, 'raw', zoneRules(random)) : withMangle;
 }
 
 /** Lines at the start of a table, behind the names of its chains. */

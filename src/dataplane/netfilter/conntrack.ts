@@ -90,11 +90,21 @@ export function zoneOf(template: Template | undefined, packet: Packet): Zone | u
   };
 }
 
+/** `set` is named with its table. Without a key it is not known which element it was. */
+export interface NftSetChange {
+  readonly netns: string;
+  readonly set: string;
+  readonly how: 'add' | 'delete';
+  readonly key?: string;
+}
+
 /** The table, and what the packet under way carries with it: it is the same value that goes on with the packet. */
 export interface Connections {
   readonly entries: readonly Connection[];
   /** What SET rules changed on the way here. */
   readonly setChanges?: readonly SetChange[];
+  /** What nft's rules changed in their sets. */
+  readonly nftChanges?: readonly NftSetChange[];
   /** What IPVS or eBPF translated, beside conntrack. */
   readonly balanced?: readonly Balanced[];
   readonly inFlight?: {
@@ -274,6 +284,7 @@ function openConnection(
   { tcpLoose = true, zone, helper }: TrackOptions,
 ): Tracking {
   if (isIcmp(packet.protocol) && !icmpReply[packet.protocol].has(packet.icmp?.type ?? -1)) return notTracked;
+  if (packet.protocol === 'sctp' && !opensSctp.has(packet.chunk ?? 'init')) return notTracked;
   const tcp = packet.protocol === 'tcp' ? openTcp(packet.flags ?? {}, tcpLoose) : undefined;
   if (packet.protocol === 'tcp' && tcp === undefined) return notTracked;
   return {
@@ -299,9 +310,24 @@ function openConnection(
   };
 }
 
+/** sctp_new() for the rows of sctp_conntracks[ORIGINAL] that leave SCTP_CONNTRACK_NONE for a living state. */
+const opensSctp: ReadonlySet<string> = new Set(['init', 'heartbeat', 'shutdown-ack']);
+
+/**
+ * nf_conntrack_sctp_packet(): what carries the verification tag of a side whose INIT-ACK did not come by here does not fit. Tags
+ * are taken to be the right ones otherwise, as TCP's sequence numbers are.
+ */
+const fitsSctp = ({ connection, direction }: Found, { protocol, chunk }: Packet): boolean =>
+  protocol !== 'sctp' ||
+  direction === 'reply' ||
+  connection.seenReply ||
+  chunk === undefined ||
+  opensSctp.has(chunk);
+
 function advance({ connection, direction }: Found, packet: Packet, reopen: () => Tracking): Tracking {
   let next: Connection = connection;
   let isCounted = true;
+  if (!fitsSctp({ connection, direction }, packet)) return notTracked;
   if (packet.protocol === 'tcp' && connection.tcp !== undefined) {
     const flags = packet.flags ?? {};
     const verdict = advanceTcp(connection.tcp, direction, flags, connection.seenReply);
