@@ -27,7 +27,7 @@ export function initial(start: Start, flow: Flow): Cursor {
   const protocol: Transport =
     flow.protocol === 'icmp' && start.address.family === 6 ? 'icmpv6' : flow.protocol;
   const packet: Packet = {
-    src: start.address,
+    src: chosenSource(start, flow),
     dst: flow.dst.address,
     protocol,
     srcPort: flow.protocol === 'icmp' ? 0 : (flow.srcPort ?? 40_000),
@@ -52,6 +52,19 @@ export function initial(start: Start, flow: Flow): Cursor {
     client: { netnsId: start.netns.id, port: packet.srcPort },
     ...(start.explain === undefined ? {} : { explain: start.explain }),
   };
+}
+
+/**
+ * A node has many addresses: its kernel picks the one that the route prefers (ip_route_connect), which need not be the
+ * InternalIP. IPv4 alone: of IPv6 a dump does not tell enough. Where next hops differ, the given one stands.
+ */
+function chosenSource({ netns, address }: Start, { dst }: Flow): Address {
+  if (netns.pod !== undefined || dst.address.family !== 4) return address;
+  const routed = lookupRoute(netns, { dst: dst.address, mark: 0 });
+  if (routed.state !== 'found' || routed.source === undefined) return address;
+  const { source } = routed;
+  const isSure = routed.alternatives.every((one) => one.source?.value === source.value);
+  return isSure ? source : address;
 }
 
 /** A packet and its answer. */
