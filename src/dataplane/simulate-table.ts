@@ -30,6 +30,7 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
   const madeUp = new Map<string, readonly Connection[]>();
   const mistrusted = new Set<string>();
   let setChanges: readonly SetChange[] = [];
+  let nftChanges: Connections['nftChanges'];
   let balanced: Connections['balanced'] & {} = [];
   const put = (connection: Connection): boolean => {
     const keys = (['original', 'reply'] as const).map((side) => keyOf(connection.protocol, connection[side]));
@@ -73,17 +74,22 @@ export function connectionTable(netns: string, recorded: readonly ConntrackEntry
         entries: [...(found ?? []), ...possible(packet)],
         balanced,
         ...(setChanges.length === 0 ? {} : { setChanges }),
+        ...(nftChanges === undefined ? {} : { nftChanges }),
       };
     },
     keep: (connections) => {
       balanced = connections.balanced ?? balanced;
       setChanges = connections.setChanges ?? setChanges;
+      nftChanges = connections.nftChanges ?? nftChanges;
       return connections.entries.map(put).every((stored) => stored);
     },
     mistrust: (packet, connections) => {
       const key = lookupKey(packet);
       if (key !== undefined) mistrusted.add(key);
       // What may have been changed is not known any more.
+      const sets = connections.flatMap((one) => (one.nftChanges ?? []).slice(nftChanges?.length ?? 0));
+      if (sets.length > 0)
+        nftChanges = [...(nftChanges ?? []), ...sets.map(({ key: _, ...unsure }) => unsure)];
       const possible = connections.flatMap(({ setChanges: made = [] }) => made.slice(setChanges.length));
       if (possible.length > 0)
         setChanges = [...setChanges, ...possible.map(({ values: _, ...unsure }) => unsure)];

@@ -143,6 +143,13 @@ export type NftStatement =
       readonly random?: true;
     }
   | { readonly kind: 'notrack' }
+  /** Later packets find the set changed. */
+  | {
+      readonly kind: 'update-set';
+      readonly set: string;
+      readonly how: 'add' | 'delete';
+      readonly key: NftExpr;
+    }
   /** Goes on for some packets and not for others, by time or count: limit, quota, ct count. */
   | { readonly kind: 'rate'; readonly text: string }
   | { readonly kind: 'unknown'; readonly text: string; readonly why: string };

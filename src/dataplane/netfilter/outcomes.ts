@@ -40,16 +40,18 @@ const noneUnseen = known([]);
 
 /** The table with what the packet carries. Spelled out: each hook of each packet ends here. */
 function inFlight(
-  { entries, setChanges, balanced }: Connections,
+  { entries, setChanges, nftChanges, balanced }: Connections,
   netns: string,
   tracking: Tracking,
 ): Connections {
   const carried = { netns, tracking };
-  if (setChanges === undefined && balanced === undefined) return { entries, inFlight: carried };
+  if (setChanges === undefined && nftChanges === undefined && balanced === undefined)
+    return { entries, inFlight: carried };
   return {
     entries,
     inFlight: carried,
     ...(setChanges === undefined ? {} : { setChanges }),
+    ...(nftChanges === undefined ? {} : { nftChanges }),
     ...(balanced === undefined ? {} : { balanced }),
   };
 }
@@ -65,6 +67,7 @@ function keyOf(entry: HookOutcome): string {
     entry.tracking.state,
     entry.tracking.direction,
     entry.connections.setChanges?.length ?? 0,
+    entry.connections.nftChanges?.length ?? 0,
     connection === undefined
       ? ''
       : [

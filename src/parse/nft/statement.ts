@@ -147,7 +147,12 @@ function readSetUpdate(value: unknown, json: unknown): NftStatement | undefined 
   const limits = (Array.isArray(nested) ? nested : []).some(
     (statement) => isObject(statement) && Object.keys(statement).some((name) => rates.has(name)),
   );
-  return limits ? { kind: 'rate', text: entryText(json) } : undefined;
+  if (limits) return { kind: 'rate', text: entryText(json) };
+  const [op, set] = isObject(value) ? [asString(value.op), asString(value.set) ?? asString(value.map)] : [];
+  if (!isObject(value) || op === undefined || set === undefined)
+    return unknownStatement(json, 'it changes a set');
+  const key = readExpression(value.elem);
+  return { kind: 'update-set', set: set.replace(/^@/, ''), how: op === 'delete' ? 'delete' : 'add', key };
 }
 
 /** An iptables extension that has no native form: nft prints its name and nothing of its options. */

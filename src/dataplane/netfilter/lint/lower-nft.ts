@@ -105,6 +105,9 @@ function addStatement(draft: Draft, statement: NftStatement, table: NftTable): v
       draft.changes.add(field);
       return;
     }
+    case 'update-set':
+      draft.changes.add('set:');
+      return;
     case 'notrack':
       draft.changes.add('state');
       draft.changes.add('connmark');

@@ -6,7 +6,7 @@ import { chooseMapping } from '../nat.ts';
 import { merge } from '../outcomes.ts';
 import type { State } from '../state.ts';
 import { markStep } from '../steps.ts';
-import { evaluate } from './evaluate.ts';
+import { evaluate, exactKeyOf, setNameOf } from './evaluate.ts';
 import { payloadField } from './fields.ts';
 import {
   advance,
@@ -93,6 +93,34 @@ export function setHeader(
         ? { tos: (tos & ~3) | (number & 3) }
         : { ttl: number & 255 };
   return { go: advance(position, { ...position.state, packet: { ...packet, ...changed } }) };
+}
+
+/** nft_dynset_eval: a key that the packet does not have ends the rule. That a set is full is not known. */
+export function updateSet(
+  walk: Walk,
+  here: Here,
+  { set, how, key }: Extract<NftStatement, { kind: 'update-set' }>,
+): Effect {
+  const { position } = here;
+  const { state } = position;
+  const values = evaluate(key, scopeOf(walk, state));
+  if (values.kind === 'absent') return { go: nextRule(position) };
+  const [only, more] = values.options;
+  const exact = only === undefined || more !== undefined ? undefined : exactKeyOf(only.parts);
+  const change = {
+    netns: walk.run.context.netns.id,
+    set: setNameOf(walk.base.nft, set),
+    how,
+    ...(exact === undefined ? {} : { key: exact }),
+  };
+  const before = state.connections.nftChanges ?? [];
+  const last = before.findLast(
+    (one) => one.netns === change.netns && one.set === change.set && one.key === exact,
+  );
+  const isDone = last?.how === how && before.every((one) => one.key !== undefined || one.set !== change.set);
+  if (isDone) return { go: advance(position) };
+  const nftChanges = [...before, change];
+  return { go: advance(position, { ...state, connections: { ...state.connections, nftChanges } }) };
 }
 
 /** Fixes the connection's mapping and ends the chain; the nat stage then translates the packet. */

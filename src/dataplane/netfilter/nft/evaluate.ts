@@ -1,5 +1,6 @@
 /** nft's expressions on a packet, and its matches: true, false, in doubt, or true by chance. */
 import type { NftExpr, NftOp, NftSet, NftSetUse, NftStatement, NftTable } from '../../../model/nft.ts';
+import type { NftSetChange } from '../conntrack.ts';
 import { type MatchResult, negateIf, type Truth } from '../truth.ts';
 import { ctField, fibField, metaField, payloadField, rawField, type Subject } from './fields.ts';
 import { registerBytes, scaledHash } from './jhash.ts';
@@ -20,6 +21,8 @@ import {
 
 export interface Scope extends Subject {
   readonly table: NftTable;
+  /** What rules changed in sets, oldest first. */
+  readonly changes?: readonly NftSetChange[] | undefined;
 }
 
 /** numgen and hashes over more ends than this, and products of them, are not followed one by one. */
@@ -172,6 +175,11 @@ export function lookups(
 ): readonly { readonly share: number; readonly found: Lookup }[] | 'absent' | { readonly doubt: string } {
   const set = setOf(data, scope.table);
   if (set === undefined) return { doubt: `the map ${nameOf(data)} was not recorded` };
+  if (
+    data.kind === 'set-ref' &&
+    scope.changes?.some(({ set: name }) => name === setNameOf(scope.table, data.name))
+  )
+    return { doubt: `rules have changed the map ${nameOf(data)}` };
   const keys = evaluate(key, scope);
   if (keys.kind === 'absent') return 'absent';
   return keys.options.map(({ share, parts }) => ({ share, found: lookup(set, parts) }));
@@ -216,10 +224,41 @@ const negated = (truth: Truth): Truth => negateIf(true, truth) as Truth;
 const isFlags = ([scalar]: readonly Scalar[], right: NftExpr): boolean =>
   scalar?.kind === 'number' && isBits(scalar.type) && right.kind !== 'set' && right.kind !== 'set-ref';
 
+/** The key as one text; undefined if not every part of it is known. */
+export function exactKeyOf(parts: readonly Scalar[]): string | undefined {
+  const words = parts.map((part) =>
+    part.kind === 'number' && part.unclear === undefined
+      ? String(part.value)
+      : part.kind === 'name'
+        ? part.name
+        : undefined,
+  );
+  return words.includes(undefined) ? undefined : words.join(' . ');
+}
+
+export const setNameOf = ({ family, name }: NftTable, set: string): string => `${family} ${name} @${set}`;
+
+/** What rules of this walk made of the element; undefined: what was recorded holds. */
+function changedSet(use: NftSetUse, parts: readonly Scalar[], scope: Scope): Truth | undefined {
+  if (use.kind !== 'set-ref' || scope.changes === undefined) return undefined;
+  const name = setNameOf(scope.table, use.name);
+  const { id } = scope.context.netns;
+  const own = scope.changes.filter(({ netns, set }) => netns === id && set === name);
+  if (own.length === 0) return undefined;
+  const key = exactKeyOf(parts);
+  const last = own.findLast((one) => one.key === undefined || key === undefined || one.key === key);
+  if (last === undefined) return undefined;
+  if (last.key === undefined || key === undefined)
+    return { doubt: `which elements rules put into @${use.name} is not known` };
+  return last.how === 'add';
+}
+
 function covers(parts: readonly Scalar[], right: NftExpr, scope: Scope): Truth {
   if (right.kind === 'set' || right.kind === 'set-ref') {
     const set = setOf(right, scope.table);
     if (set === undefined) return { doubt: `the set ${nameOf(right)} was not recorded` };
+    const changed = changedSet(right, parts, scope);
+    if (changed !== undefined) return changed;
     const found = lookup(set, parts);
     if (found.kind !== 'doubt') return found.kind === 'hit';
     return found.mayMiss ? { doubt: found.why } : true;

@@ -10,7 +10,7 @@ import { visitedPolicy } from '../path.ts';
 import type { Next, Run, State } from '../state.ts';
 import { decisivePolicy, policyDropStep } from '../steps.ts';
 import { nextNftRules } from './dispatch.ts';
-import { applyNat, setHeader, setMark } from './effects.ts';
+import { applyNat, setHeader, setMark, updateSet } from './effects.ts';
 import { evaluateMatch } from './evaluate.ts';
 import {
   advance,
@@ -154,6 +154,8 @@ function runStatement(walk: Walk, here: Here, statement: NftStatement): Effect {
       const isTracked = state.tracking.connection !== undefined;
       return { go: advance(position, isTracked ? state : { ...state, tracking: untracked }) };
     }
+    case 'update-set':
+      return updateSet(walk, here, statement);
     case 'unknown':
       return cannotApply(walk, here, `${statement.why}: ${statement.text || rule.source.kind}`);
   }

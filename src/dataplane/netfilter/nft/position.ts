@@ -76,11 +76,12 @@ export function seen(walk: Walk, here: Here, verdict: Visit['verdict'], to?: str
   return matched === state ? here : { rule, position: { ...position, state: matched } };
 }
 
-export const scopeOf = ({ run, base }: Walk, { packet, tracking }: State): Scope => ({
+export const scopeOf = ({ run, base }: Walk, { packet, tracking, connections }: State): Scope => ({
   context: run.context,
   packet,
   tracking,
   table: base.nft,
+  changes: connections.nftChanges,
 });
 
 /** Where people find the rule in the kernel's own listing. */
