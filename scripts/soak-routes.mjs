@@ -53,7 +53,7 @@ for (let round = 0; asked < wanted; round++) {
     process.exitCode = 1;
     break;
   }
-  const [answers, repeated] = readFileSync(tally, 'utf8').trim().split(' ').map(Number);
+  const [, answers, repeated] = readFileSync(tally, 'utf8').trim().split(' ').map(Number);
   asked += answers;
   again += repeated;
   say(

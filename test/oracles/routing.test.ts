@@ -119,8 +119,8 @@ describe.skipIf(why !== undefined)('routing agrees with the kernel', () => {
     );
     expect(again, 'questions asked again').toBeLessThanOrEqual(Math.max(3, asked / perAgain));
     if (process.env.PODPATH_TALLY !== undefined)
-      appendFileSync(process.env.PODPATH_TALLY, `${asked} ${again}\n`);
-    expect(tally.get('unknown') ?? 0, 'unknown answers').toBeLessThanOrEqual(Math.max(50, asked / 500));
+      appendFileSync(process.env.PODPATH_TALLY, `routes ${asked} ${again}\n`);
+    expect(tally.get('unknown') ?? 0, 'unknown answers').toBeLessThanOrEqual(Math.max(200, asked / 200));
     // A run in which hardly anything is found, or nothing refused, would prove nothing.
     expect(tally.get('unicast') ?? 0).toBeGreaterThan(asked / 4);
     for (const kind of ['local', 'none', 'unreachable', 'prohibit', 'invalid', 'one of several'])
