@@ -75,6 +75,8 @@ function readTally(file) {
     }
   } catch {
     // No test came so far.
+  } finally {
+    rmSync(file, { force: true });
   }
   return { packets, routes };
 }
