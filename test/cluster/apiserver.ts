@@ -161,7 +161,7 @@ const apiServerArgs = (dir: string): readonly string[] => [
 ];
 
 /** `cluster` is the rest of the cluster's entry. */
-export const configOf = (server: string, cluster: string): string => `apiVersion: v1
+const configOf = (server: string, cluster: string): string => `apiVersion: v1
 kind: Config
 current-context: admin
 clusters: [{name: test, cluster: {server: "${server}", ${cluster}}}]

@@ -54,7 +54,7 @@ export function itemsOf(collected: Collected, file: string): readonly { metadata
 }
 
 /** A small cluster's worth of objects, with credentials wherever people put them; each holds the word planted. */
-export const objects = `
+const objects = `
 apiVersion: v1
 kind: Namespace
 metadata: {name: shop}
@@ -173,7 +173,7 @@ spec:
     schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
 `;
 
-export const customObjects = `
+const customObjects = `
 apiVersion: crd.projectcalico.org/v1
 kind: BGPPeer
 metadata: {name: rack}

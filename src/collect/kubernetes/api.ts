@@ -1,8 +1,7 @@
 /** The API server as the collector sees it: GET of a path, at a bounded rate, tried again where that may help. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Connection } from './connection.ts';
 import { ApiError, type Failure, isPassing } from './failure.ts';
-import type { Rate } from './rate.ts';
+import { pauseFor, type Rate } from './rate.ts';
 import { type Outcome, outcomeOf } from './status.ts';
 import { get } from './transport.ts';
 
@@ -100,7 +99,7 @@ export function openApi(connection: Connection, options: ApiOptions): Api {
     } else {
       if (waitMs >= 2_000) say?.(`${failure.message}; trying again`);
       // Half of it by chance, so that many clients do not come back at once.
-      await sleep(waitMs * (0.5 + Math.random() / 2), undefined, { signal });
+      await pauseFor(waitMs * (0.5 + Math.random() / 2), signal);
     }
   };
 

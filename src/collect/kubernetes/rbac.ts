@@ -1,7 +1,7 @@
 /** The least that an account needs to read what podpath reads: read-only, no Secrets, ConfigMaps by name. */
 import { collectedKinds, knownConfigMaps } from './kinds.ts';
 
-export const roleName = 'podpath-reader';
+const roleName = 'podpath-reader';
 
 /** A ClusterRole as YAML, ready for `kubectl apply -f -`. One rule an API group; groups that a cluster lacks do no harm. */
 export function clusterRole(): string {

@@ -8,7 +8,7 @@ export const redacted = '(redacted by podpath)';
 
 /** Names of fields whose text is a credential: `password`, `etcd_key`, `client-secret`, `AWS_SECRET_ACCESS_KEY`. */
 const secretName =
-  /(^|[^a-z])(pass(word|wd|phrase)?|pwd|secret|token|credentials?|authorization|cookie|(api|access|auth|private|secret|encryption|etcd|ssh|tls|client|account|signing)[-_.]?key([-_.]?data)?|access[-_.]?key[-_.]?id|sas|dsn|connection[-_.]?string)$/i;
+  /(password|passwd|passphrase|secret|token)$|(^|[^a-z])(pass|pwd|credentials?|authorization|cookie|(api|access|auth|private|secret|encryption|etcd|ssh|tls|client|account|signing)[-_.]?key([-_.]?data)?|access[-_.]?key[-_.]?id|sas|dsn|connection[-_.]?string)$/i;
 
 /** `clientSecret` -> `client-Secret`: a capital begins a word. */
 const split = (name: string): string => name.replace(/([a-z0-9])([A-Z])/g, '$1-$2');
