@@ -32,7 +32,6 @@ function match(random: Random, family: 4 | 6): string {
     `-m dscp ${not(random)}--dscp ${random.pick([0, 1, 4, 46, 48])}`,
     `-m set ${not(random)}--match-set ${four ? 's' : 's6'}-ip ${random.pick(['src', 'dst'])}`,
     `-m u32 ${not(random)}--u32 "${four ? random.pick(['0>>22&0x3c@0>>16&0xffff=1024:1500', '6&0xff=6,17', '16&0xff=2']) : random.pick(['4&0xff00=0x600', '36&0xffff=2', '40>>16=1024:1600'])}"`,
-    random.pick(['-p tcp -m ecn --ecn-tcp-ece', '-m devgroup --src-group 0']),
   ]);
 }
 
@@ -48,7 +47,7 @@ function target(random: Random, family: 4 | 6): string {
     `-j SET --add-set ${set}-ip ${random.pick(['src', 'dst'])}`,
     `-j SET --del-set ${set}-ip ${random.pick(['src', 'dst'])}`,
     `-j SET --add-set ${set}-ipport ${random.pick(['src,src', 'dst,dst', 'src,dst'])}`,
-    `-j SET --del-set ${set}-net ${random.pick(['src', 'dst'])} --exist`,
+    `-j SET --del-set ${set}-net ${random.pick(['src', 'dst'])}`,
     four ? '-j TTL --ttl-set 40' : '-j HL --hl-set 40',
     '-j DROP',
   ]);
