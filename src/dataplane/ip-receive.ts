@@ -122,7 +122,7 @@ function toGroup(world: World, cursor: Cursor, device: Device): readonly Stage[]
 }
 
 /** Whether the namespace itself takes packets for the address; broadcasts among them. */
-export function takes(netns: Netns, dst: Address, result: RouteResult): boolean | 'unknown' {
+function takes(netns: Netns, dst: Address, result: RouteResult): boolean | 'unknown' {
   if (result.state === 'found' && ['local', 'anycast', 'broadcast'].includes(result.route.type)) return true;
   return isLocal(netns, dst);
 }

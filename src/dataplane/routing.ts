@@ -2,7 +2,6 @@
 export { lookupRoute } from './routing-lookup.ts';
 export { isLimitedBroadcast } from './routing-output4.ts';
 export {
-  type FoundRoute,
   queryOf,
   type RouteQuery,
   type RouteResult,
@@ -13,7 +12,6 @@ export {
   deviceSetting,
   forwardsBroadcasts,
   isLocal,
-  recordsLocalTable,
   sysctl,
   sysctlDevice,
 } from './routing-tables.ts';

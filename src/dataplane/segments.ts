@@ -16,7 +16,7 @@ export function lowerOf(world: World, { netns, device }: Port): Port | undefined
 }
 
 /** The stacked devices over one: in its namespace, and, of a node, in its pods'. */
-export const stackedOn = (world: World, lower: Port): readonly Port[] =>
+const stackedOn = (world: World, lower: Port): readonly Port[] =>
   world.stations(`stacked on ${lower.netns.id} ${lower.device.name}`, () => findStacked(world, lower));
 
 function findStacked(world: World, lower: Port): readonly Port[] {

@@ -87,7 +87,3 @@ export function decapsulate(cursor: Cursor): Stage {
       return wireguard.decapsulate(cursor, inner);
   }
 }
-
-/** The packet that is wrapped up innermost: the flow's own. */
-export const innermost = (packet: Packet): Packet =>
-  packet.inner === undefined ? packet : innermost(packet.inner.packet);

@@ -25,7 +25,7 @@ export function someAddress(random: Random, family: Family): string {
   return family === 4 ? `10.${random.pick(nets)}.${n()}.${n()}` : `fd00:${random.pick(nets)}::${n()}:${n()}`;
 }
 
-export function somePrefix(random: Random, family: Family): string {
+function somePrefix(random: Random, family: Family): string {
   const length = random.pick(
     family === 4 ? [0, 0, 8, 15, 16, 23, 24, 30, 32] : [0, 0, 16, 31, 32, 64, 112, 127, 128],
   );
