@@ -1,7 +1,6 @@
 /** Tunnels: a packet becomes the payload of another one between nodes. Each kind has a file of its own in tunnels/. */
 import type { Device } from '../model/netns.ts';
 import type { Address } from '../net/address.ts';
-import type { Packet } from '../net/packet.ts';
 import { type Cursor, cannotTell, type Stage } from './cursor.ts';
 import * as geneve from './tunnels/geneve.ts';
 import * as gre from './tunnels/gre.ts';
