@@ -62,6 +62,13 @@ export function ofSnapshot(
       return netns.pod !== undefined && `${netns.pod.namespace}/${netns.pod.name}` === pod;
     return netns.pod === undefined && (node === undefined || netns.node === node);
   });
+  if (all.length === 0)
+    throw new PodpathError({
+      code: 'usage/no-namespace',
+      what: `no rules of ${snapshot.source.name} can be shown`,
+      why: 'only objects were recorded, the state of no network namespace',
+      todo: 'save the rules on the node (iptables-save -c, nft -j list ruleset) and give the files',
+    });
   if (chosen.length === 0) {
     const names = all.map(({ pod: own, node: of }) =>
       pod === undefined ? of : own && `${own.namespace}/${own.name}`,

@@ -10,13 +10,13 @@ interface ScanFlags extends SourceFlags {
 
 export function register(program: Command): void {
   withOutputOption(
-    withSource(
-      program.command('scan').description('every check over the whole cluster, no flow given'),
-    ).addOption(
-      new Option('--fail-on <severity>', 'exit 1 for findings of this severity and above')
-        .choices(['warning', 'error', 'never'])
-        .default('warning'),
-    ),
+    withSource(program.command('scan').description('every check over the whole cluster, no flow given'))
+      .option('-n, --namespace <ns>', "also looked into where the account may not list all of a cluster's")
+      .addOption(
+        new Option('--fail-on <severity>', 'exit 1 for findings of this severity and above')
+          .choices(['warning', 'error', 'never'])
+          .default('warning'),
+      ),
   ).action(run);
 }
 

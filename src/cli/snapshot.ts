@@ -44,11 +44,16 @@ Exits 0 if a snapshot was written, also one with gaps; 3 if none could be.`,
     )
     .action(collect);
   withOutputOption(
-    snapshot
-      .command('show')
-      .description('what a snapshot holds, and what it does not')
-      .argument('[path]', 'directory, .tar.gz, .tar or .zip')
-      .option('--lab <name>', 'what a snapshot of this lab would hold now'),
+    withClusterFlags(
+      snapshot
+        .command('show')
+        .description(
+          'what a snapshot holds, and what it does not; without a path, what one of the cluster would',
+        )
+        .argument('[path]', 'directory, .tar.gz, .tar or .zip')
+        .option('--lab <name>', 'what a snapshot of this lab would hold now')
+        .option('-n, --namespace <ns>', "also looked into where the account may not list all of a cluster's"),
+    ),
   ).action(show);
 }
 
@@ -144,7 +149,7 @@ async function probeLab(lab: Lab, say: (text: string) => void): Promise<Readonly
   return new Map([['probes/results.json', `${JSON.stringify(results, null, 1)}\n`]]);
 }
 
-interface ShowFlags {
+interface ShowFlags extends ClusterFlags {
   readonly lab?: string;
   readonly output: string;
 }
@@ -152,7 +157,7 @@ interface ShowFlags {
 async function show(path: string | undefined, flags: ShowFlags): Promise<void> {
   const { snapshotFromFiles } = await import('../collect/build.ts');
   const { summarize } = await import('../collect/summary.ts');
-  const { files, origin } = await filesToShow(path, flags.lab);
+  const { files, origin } = await filesToShow(path, flags);
   const summary = summarize(snapshotFromFiles(files, origin), files);
   if (flags.output === 'json') {
     out(json('SnapshotSummary', summary));
@@ -163,22 +168,25 @@ async function show(path: string | undefined, flags: ShowFlags): Promise<void> {
   out(summaryText(summary, style));
 }
 
-async function filesToShow(path: string | undefined, name: string | undefined) {
-  if (path !== undefined && name === undefined) {
+async function filesToShow(path: string | undefined, flags: ShowFlags) {
+  if (path !== undefined && flags.lab !== undefined)
+    throw new PodpathError({
+      code: 'usage',
+      what: 'it is not clear which snapshot to show',
+      why: 'both a path and --lab were given',
+      todo: 'podpath snapshot show PATH, or podpath snapshot show --lab NAME',
+    });
+  if (path !== undefined) {
     const { readSnapshotFiles } = await import('../collect/open.ts');
     return { files: await readSnapshotFiles(path), origin: path };
   }
-  if (name !== undefined && path === undefined) {
-    const { collectLab } = await import('../collect/lab.ts');
-    const { files } = await collectLab(await openLab(name));
-    return { files: { files, unreadable: [] }, origin: `lab ${name}` };
+  if (flags.lab === undefined) {
+    const { files, name } = await collectLive(flags);
+    return { files: { files, unreadable: [] }, origin: `cluster ${name}` };
   }
-  throw new PodpathError({
-    code: 'usage',
-    what: 'it is not clear which snapshot to show',
-    why: path === undefined ? 'neither a path nor --lab was given' : 'both a path and --lab were given',
-    todo: 'podpath snapshot show PATH, or podpath snapshot show --lab NAME',
-  });
+  const { collectLab } = await import('../collect/lab.ts');
+  const { files } = await collectLab(await openLab(flags.lab));
+  return { files: { files, unreadable: [] }, origin: `lab ${flags.lab}` };
 }
 
 async function openLab(name: string): Promise<Lab> {

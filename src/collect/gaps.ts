@@ -68,6 +68,17 @@ function missingKinds(files: ReadonlyMap<string, string>, cluster: Cluster): Gap
 
 function missingNodes(netns: ReadonlyMap<string, RecordedNetns>, cluster: Cluster): Gap[] {
   if (cluster.nodes.state !== 'known') return [];
+  const names = cluster.nodes.value.map((node) => node.name);
+  // Thousands of nodes of a cluster of which only the objects were read lack the same.
+  if (names.length > 3 && !names.some((name) => netns.has(name)))
+    return [
+      {
+        what: `the network state of all ${names.length} nodes (${names.slice(0, 2).join(', ')}, ...)`,
+        where: 'nodes/',
+        why: 'the snapshot has no files of any node: only the objects of the cluster were collected',
+        todo: 'collect the snapshot again with access to the nodes',
+      },
+    ];
   return cluster.nodes.value
     .filter((node) => !netns.has(node.name))
     .map((node) => ({
