@@ -3,6 +3,15 @@ import { inNetns, ipBatch, must } from '../../src/lab/run.ts';
 import { exec } from '../../src/system/exec.ts';
 import { nodePrefixLength, type Plan } from './plan.ts';
 
+/** As many cloud networks do: VXLAN's outer header has no DF, so a tunnel packet that is too large would pass in pieces. */
+const dropFragments = `table bridge fabric {
+  chain forward {
+    type filter hook forward priority 0
+    ip frag-off & 0x3fff != 0 drop
+  }
+}
+`;
+
 export async function buildFabric(plan: Plan): Promise<void> {
   const machines = [plan.controlPlane, ...plan.nodes, plan.admin];
   const all = [plan.fabric.netns, ...machines.map(({ netns }) => netns)];
@@ -24,6 +33,7 @@ export async function buildFabric(plan: Plan): Promise<void> {
       `link set ${name} master br0 up`,
     ]),
   ]);
+  await must(inNetns(plan.fabric.netns, ['nft', '-f', '-']), { input: dropFragments });
   await must(inNetns(plan.fabric.netns, ['sysctl', '-q', '-w', 'net.ipv4.ip_forward=1']));
   await Promise.all(
     machines.map(({ netns, address }) =>

@@ -108,7 +108,8 @@ describe.skipIf(whyNoOwnCluster !== undefined)('a cluster', () => {
     maker.kill('SIGKILL');
     await ended;
     expect(remains(killed)).not.toEqual(nothing);
-    expect(await sweepClusters()).toEqual([killed]);
+    // Another run on this machine may have died too.
+    expect(await sweepClusters()).toContain(killed);
     expect(remains(killed)).toEqual(nothing);
     await expect(openCluster(killed)).rejects.toThrow(/there is no cluster/);
   });

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PodpathError } from '../../src/model/errors.ts';
 import { exec } from '../../src/system/exec.ts';
-import { ensureBinaries } from './binaries.ts';
+import { type Binaries, ensureBinaries } from './binaries.ts';
 import { makeCgroups, removeCgroups } from './cgroups.ts';
 import { Cluster } from './cluster.ts';
 import { startControlPlane } from './control-plane.ts';
@@ -39,11 +39,8 @@ export async function upCluster(options: UpOptions): Promise<Cluster> {
   const say = options.onProgress ?? (() => {});
   const home = options.home ?? fileURLToPath(new URL('.', import.meta.url));
   const plan = planCluster(options);
-  const lack = whyNoCluster() ?? (await installPackages(say));
-  if (lack !== undefined) throw cannot(lack);
+  const { binaries, store } = await prepareCluster(home, say);
   await sweepClusters();
-  const binaries = await ensureBinaries(join(home, 'programs'), say);
-  const store = await ensureStore(binaries, say);
   const record = await claim(plan, binaries.folder);
   if (record === undefined) {
     throw new PodpathError({
@@ -61,6 +58,17 @@ export async function upCluster(options: UpOptions): Promise<Cluster> {
     if (process.env.PODPATH_KEEP_CLUSTER === undefined) await removeCluster(plan.name);
     throw error;
   }
+}
+
+/** Installs and builds what every cluster needs, once a machine; 10 minutes, later nothing. Throws PodpathError. */
+export async function prepareCluster(
+  home: string,
+  say: (text: string) => void,
+): Promise<{ readonly binaries: Binaries; readonly store: string }> {
+  const lack = whyNoCluster() ?? (await installPackages(say));
+  if (lack !== undefined) throw cannot(lack);
+  const binaries = await ensureBinaries(join(home, 'programs'), say);
+  return { binaries, store: await ensureStore(binaries, say) };
 }
 
 const cannot = (why: string): PodpathError =>

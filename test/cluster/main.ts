@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { PodpathError } from '../../src/model/errors.ts';
 import { execAttached } from '../../src/system/exec.ts';
-import { downCluster, openCluster, sweepClusters, upCluster } from './lifecycle.ts';
+import { downCluster, openCluster, prepareCluster, sweepClusters, upCluster } from './lifecycle.ts';
 import type { ClusterCni, ClusterProxy } from './plan.ts';
 import { namespacesOf, readRecord, traces } from './state.ts';
 
@@ -12,6 +12,7 @@ const usage = `usage: node scripts/cluster.mjs COMMAND [--name NAME]
   status      what there is
   exec [--on node1|cp|admin] -- COMMAND ...     default: admin, with KUBECONFIG set and kubectl on the path
   kubeconfig  prints the file's name; it works in \`exec\` only
+  build       only installs and builds what "up" needs, and keeps it
   sweep       removes what dead runs have left
 `;
 const say = (text: string) => process.stderr.write(`cluster: ${text}\n`);
@@ -56,6 +57,9 @@ export async function main(args: readonly string[], home: string): Promise<numbe
         return await run(name, values.on, command);
       case 'kubeconfig':
         process.stdout.write(`${(await openCluster(name)).kubeconfig}\n`);
+        return 0;
+      case 'build':
+        await prepareCluster(home, say);
         return 0;
       case 'sweep':
         for (const swept of await sweepClusters()) say(`removed ${swept}`);

@@ -57,6 +57,9 @@ export const clusterRoleBinding = (
   subjects: [{ kind: 'ServiceAccount', ...account }],
 });
 
+/** Label of a node that, set to `off`, keeps the agent away from it: how faults stop one on one node. */
+export const agentSwitch = (agent: string): string => `podpath.test/${agent}`;
+
 /** A DaemonSet on every node, in the node's own network, as the agents of a cluster run. */
 export function agent(
   name: string,
@@ -82,6 +85,15 @@ export function agent(
           priorityClassName: 'system-node-critical',
           serviceAccountName: name,
           tolerations: [{ operator: 'Exists' }],
+          affinity: {
+            nodeAffinity: {
+              requiredDuringSchedulingIgnoredDuringExecution: {
+                nodeSelectorTerms: [
+                  { matchExpressions: [{ key: agentSwitch(name), operator: 'NotIn', values: ['off'] }] },
+                ],
+              },
+            },
+          },
           terminationGracePeriodSeconds: 2,
           ...pod,
         },
