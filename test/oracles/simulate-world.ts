@@ -282,6 +282,7 @@ const sysctlKeys = [
     'accept_local',
     'route_localnet',
     'src_valid_mark',
+    'bc_forwarding',
     'ignore_routes_with_linkdown',
   ].map((key) => `net.ipv4.conf.*.${key}`),
   ...['forwarding', 'force_forwarding', 'disable_ipv6', 'hop_limit', 'ignore_routes_with_linkdown'].map(
