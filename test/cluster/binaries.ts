@@ -52,7 +52,7 @@ async function hashOf(module: string): Promise<string> {
 const go = (): string => whereIs('go') ?? 'go';
 
 /** The binaries if they are built; otherwise where they will be. */
-export async function findBinaries(module: string): Promise<Binaries & { readonly ready: boolean }> {
+async function findBinaries(module: string): Promise<Binaries & { readonly ready: boolean }> {
   const hash = await hashOf(module);
   const folder = join(cacheRoot(), hash, 'bin');
   return { folder, hash, ready: built.every((name) => existsSync(join(folder, name))) };

@@ -95,7 +95,7 @@ export class Cluster {
     await until(
       'all nodes and pods are ready',
       limitMs,
-      250,
+      800,
       async () => {
         lacks = await this.unready();
         return lacks.length === 0 ? true : undefined;

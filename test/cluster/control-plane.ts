@@ -55,7 +55,7 @@ export async function startControlPlane(plan: Plan, binaries: string): Promise<v
     `--service-account-key-file=${pki}/service-accounts.key`,
     `--service-account-signing-key-file=${pki}/service-accounts.key`,
   ]);
-  await until('the API server serves', 120_000, 150, async () => {
+  await until('the API server serves', 120_000, 400, async () => {
     const answer = await execIn(plan, plan.admin, [
       program('kubectl'),
       `--kubeconfig=${join(plan.folder, 'admin.kubeconfig')}`,
