@@ -250,6 +250,8 @@ export interface Fault {
   readonly kind: 'status' | 'cut' | 'cut-body' | 'slow' | 'html';
   readonly status?: number;
   readonly retryAfterSeconds?: number;
+  /** Of 410: with a token to go on with. */
+  readonly resume?: boolean;
   readonly delayMs?: number;
 }
 

@@ -38,10 +38,14 @@ const server = http.createServer((request, response) => {
       ...(fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) }),
     });
     const reason = reasons[fault.status] ?? 'InternalError';
+    // As the API server offers to go on at its present state: the token that was asked with is still good in truth.
+    const token = new URL(request.url, target).searchParams.get('continue');
+    const metadata = fault.resume === true ? { continue: token } : {};
     response.end(
       JSON.stringify({
         kind: 'Status',
         status: 'Failure',
+        metadata,
         reason,
         message: `injected ${reason}`,
         code: fault.status,

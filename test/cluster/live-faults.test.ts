@@ -85,6 +85,16 @@ describe.skipIf(skipReason() !== undefined)('an API server with faults', () => {
     expect(found.files.get('cluster/pods.json')).toContain('"kind":"Status"');
   });
 
+  it('takes the offer to go on elsewhere only after beginning again twice', async () => {
+    const match = `${podPages}.*continue`;
+    await proxy.set([{ match, times: 3, kind: 'status', status: 410, resume: true }]);
+    const found = await proxied();
+    expect(itemsOf(found, 'pods')).toHaveLength(podCount);
+    const restart = ['first 200', 'next 410'];
+    expect(await tokens()).toEqual([...restart, ...restart, ...restart, 'next 200', 'next 200']);
+    expect(found.gaps.at(-1)?.why).toContain('two states of the cluster');
+  });
+
   it.each(['cut', 'cut-body'] as const)(
     'goes on at the page where a connection was lost: %s',
     async (kind) => {

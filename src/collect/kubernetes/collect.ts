@@ -133,7 +133,7 @@ function write(api: Api, results: readonly KindResult[], files: Map<string, stri
     const file = listFile(kind);
     if (one.state === 'whole') {
       files.set(file, one.objects.text(one.resourceVersion));
-      for (const note of one.notes)
+      for (const note of new Set(one.notes))
         gaps.push({
           what: `one moment of the cluster's ${listName(kind)}`,
           where: `${file}: consistency`,
