@@ -37,7 +37,7 @@ export const withSource = (command: Command): Command =>
       .option('--lab <name>', 'a running lab instead of a cluster (podpath lab list)'),
   );
 
-export const isLive = (flags: SourceFlags): boolean =>
+const isLive = (flags: SourceFlags): boolean =>
   flags.snapshot === undefined && flags.lab === undefined;
 
 /** Where endpoints are that name no namespace: -n, or of a live cluster the context's. */
