@@ -73,7 +73,11 @@ contexts: [{name: c, context: {cluster: k, user: u, namespace: shop}}]
     const user = `{token: ${adminToken}}`;
     const strange = await whoReads(['--kubeconfig', config('untrusted', user, 'extensions: []')]);
     expect(strange).toMatchObject({ code: 3, stderr: expect.stringContaining('no trusted connection') });
-    const trusted = config('named', user, 'certificate-authority: ca.crt, tls-server-name: kubernetes.default');
+    const trusted = config(
+      'named',
+      user,
+      'certificate-authority: ca.crt, tls-server-name: kubernetes.default',
+    );
     expectRead(await whoReads(['--kubeconfig', trusted]));
     const other = await whoReads(['--kubeconfig', trusted, '--tls-server-name', 'somebody.else']);
     expect(other).toMatchObject({ code: 3, stderr: expect.stringContaining('no trusted connection') });
