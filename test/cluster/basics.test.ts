@@ -110,4 +110,17 @@ describe.skipIf(whyNoOwnCluster !== undefined)('our cluster', () => {
       expect(stdout).toContain(shown);
     }
   });
+
+  test('outlives a stop of its API server', async () => {
+    const toApi: Attempt[] = [{ kind: 'http', host: api[1]?.address ?? '', port: 8080 }];
+    await cluster.stopApiServer();
+    try {
+      const { code, stderr } = await cluster.kubectl(['get', 'nodes']);
+      expect([code, stderr]).toEqual([1, expect.stringContaining('refused')]);
+    } finally {
+      await cluster.startApiServer();
+    }
+    await cluster.untilReady();
+    for (const pod of web) expect(await outcomes(cluster, pod, toApi)).toEqual(all(toApi, 'ok'));
+  });
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { must } from '../../src/lab/run.ts';
 import { PodpathError } from '../../src/model/errors.ts';
 import { type ExecOptions, type ExecResult, exec } from '../../src/system/exec.ts';
+import { startApiServer, stopApiServer } from './control-plane.ts';
 import { execIn, inMachine, mustIn } from './machine.ts';
 import type { KubeObject } from './manifests/meta.ts';
 import { adminKubeconfig, type Machine, machineFolder, type Plan } from './plan.ts';
@@ -120,6 +121,16 @@ export class Cluster {
         .filter((item) => !isReady(item, nodes.length))
         .map((item) => `${item.kind} ${item.metadata.name}`),
     ];
+  }
+
+  /** Ends the API server; what runs on the nodes goes on. */
+  stopApiServer(): Promise<void> {
+    return stopApiServer(this.plan);
+  }
+
+  /** Starts it again and waits until it serves. */
+  startApiServer(): Promise<void> {
+    return startApiServer(this.plan, this.binaries);
   }
 
   /** Where the logs of a machine's daemons lie. */

@@ -1,6 +1,6 @@
 /** etcd, API server, controllers and scheduler, in the machine `cp`. */
 import { join } from 'node:path';
-import { execIn, startDaemonIn } from './machine.ts';
+import { execIn, startDaemonIn, stopDaemonIn } from './machine.ts';
 import { writeKubeconfig } from './pki.ts';
 import { apiServerUrl, type Plan, pkiFolder, podCidr, serviceCidr } from './plan.ts';
 import { until } from './wait.ts';
@@ -34,6 +34,38 @@ export async function startControlPlane(plan: Plan, binaries: string): Promise<v
     ],
   ];
   await startDaemonIn(plan, cp, 'etcd', etcd);
+  await startApiServer(plan, binaries);
+  const asUser = (user: string) => [
+    `--kubeconfig=${config(user)}`,
+    `--authentication-kubeconfig=${config(user)}`,
+    `--authorization-kubeconfig=${config(user)}`,
+    '--leader-elect=false',
+  ];
+  await startDaemonIn(plan, cp, 'kube-controller-manager', [
+    program('kube-controller-manager'),
+    ...asUser('controller-manager'),
+    '--allocate-node-cidrs=true',
+    `--cluster-cidr=${podCidr}`,
+    `--service-cluster-ip-range=${serviceCidr}`,
+    '--use-service-account-credentials=true',
+    `--service-account-private-key-file=${pki}/service-accounts.key`,
+    `--root-ca-file=${pki}/ca.crt`,
+    // A silent kubelet shows soon; kubelets renew their lease every two seconds (node.ts).
+    '--node-monitor-grace-period=16s',
+    '--node-monitor-period=1s',
+  ]);
+  await startDaemonIn(plan, cp, 'kube-scheduler', [
+    program('kube-scheduler'),
+    ...asUser('scheduler'),
+    `--master=${apiServerUrl(plan)}`,
+  ]);
+}
+
+/** Starts the API server and waits until it serves. */
+export async function startApiServer(plan: Plan, binaries: string): Promise<void> {
+  const cp = plan.controlPlane;
+  const pki = pkiFolder(plan);
+  const program = (name: string) => join(binaries, name);
   await startDaemonIn(plan, cp, 'kube-apiserver', [
     program('kube-apiserver'),
     '--etcd-servers=http://127.0.0.1:2379',
@@ -63,28 +95,8 @@ export async function startControlPlane(plan: Plan, binaries: string): Promise<v
     ]);
     return answer.code === 0 ? true : undefined;
   });
-  const asUser = (user: string) => [
-    `--kubeconfig=${config(user)}`,
-    `--authentication-kubeconfig=${config(user)}`,
-    `--authorization-kubeconfig=${config(user)}`,
-    '--leader-elect=false',
-  ];
-  await startDaemonIn(plan, cp, 'kube-controller-manager', [
-    program('kube-controller-manager'),
-    ...asUser('controller-manager'),
-    '--allocate-node-cidrs=true',
-    `--cluster-cidr=${podCidr}`,
-    `--service-cluster-ip-range=${serviceCidr}`,
-    '--use-service-account-credentials=true',
-    `--service-account-private-key-file=${pki}/service-accounts.key`,
-    `--root-ca-file=${pki}/ca.crt`,
-    // A silent kubelet shows soon; kubelets renew their lease every two seconds (node.ts).
-    '--node-monitor-grace-period=16s',
-    '--node-monitor-period=1s',
-  ]);
-  await startDaemonIn(plan, cp, 'kube-scheduler', [
-    program('kube-scheduler'),
-    ...asUser('scheduler'),
-    `--master=${apiServerUrl(plan)}`,
-  ]);
 }
+
+/** Ends the API server; etcd and all the others go on. */
+export const stopApiServer = (plan: Plan): Promise<void> =>
+  stopDaemonIn(plan, plan.controlPlane, 'kube-apiserver');

@@ -97,6 +97,19 @@ describe.skipIf(whyNoOwnCluster !== undefined)('a cluster', () => {
     for (const pod of here ?? []) expect(await tryFrom(first, pod, attempts)).toEqual(['ok', 'ok', 'ok']);
   });
 
+  test('whose making is interrupted by Ctrl-C leaves nothing', async () => {
+    const maker = spawn(process.execPath, [script, 'up', '--name', killed], {
+      stdio: 'ignore',
+      detached: true,
+    });
+    const ended = new Promise((resolve) => maker.once('exit', resolve));
+    while (namespacesOf(killed).length === 0 && maker.exitCode === null) await pause(20);
+    await pause(3000);
+    maker.kill('SIGINT');
+    expect(await ended).toBe(130);
+    expect(remains(killed)).toEqual(nothing);
+  });
+
   test.each([500, 6000])('whose making is killed after %i ms is swept up', async (delayMs) => {
     const maker = spawn(process.execPath, [script, 'up', '--name', killed], {
       stdio: 'ignore',

@@ -1,9 +1,10 @@
 /** The command line of the test cluster; scripts/cluster.mjs runs it. */
+import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { PodpathError } from '../../src/model/errors.ts';
 import { execAttached } from '../../src/system/exec.ts';
 import { downCluster, openCluster, prepareCluster, sweepClusters, upCluster } from './lifecycle.ts';
-import type { ClusterCni, ClusterProxy } from './plan.ts';
+import type { ClusterCni, ClusterOptions, ClusterProxy } from './plan.ts';
 import { namespacesOf, readRecord, traces } from './state.ts';
 
 const usage = `usage: node scripts/cluster.mjs COMMAND [--name NAME]
@@ -35,19 +36,17 @@ export async function main(args: readonly string[], home: string): Promise<numbe
     });
     const { name } = values;
     switch (positionals[0]) {
-      case 'up': {
-        const started = performance.now();
-        await upCluster({
-          name,
-          ...(values.cni === undefined ? {} : { cni: values.cni as ClusterCni }),
-          ...(values.proxy === undefined ? {} : { proxy: values.proxy as ClusterProxy }),
-          ...(values.nodes === undefined ? {} : { nodes: Number(values.nodes) }),
+      case 'up':
+        await up(
+          {
+            name,
+            ...(values.cni === undefined ? {} : { cni: values.cni as ClusterCni }),
+            ...(values.proxy === undefined ? {} : { proxy: values.proxy as ClusterProxy }),
+            ...(values.nodes === undefined ? {} : { nodes: Number(values.nodes) }),
+          },
           home,
-          onProgress: (text) => say(`${((performance.now() - started) / 1000).toFixed(1)} s: ${text}`),
-        });
-        say(`ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+        );
         return 0;
-      }
       case 'down':
         await downCluster(name);
         return 0;
@@ -77,6 +76,29 @@ export async function main(args: readonly string[], home: string): Promise<numbe
       ),
     );
     return 3;
+  }
+}
+
+async function up(options: ClusterOptions, home: string): Promise<void> {
+  const started = performance.now();
+  const timed = (text: string) => say(`${((performance.now() - started) / 1000).toFixed(1)} s: ${text}`);
+  // After Ctrl-C nothing of it may stay: another process does what an exit handler has no time for.
+  let isClaimed = false;
+  const undo = () => {
+    const down = [process.argv[1] ?? '', 'down', '--name', options.name];
+    if (isClaimed) spawnSync(process.execPath, down, { stdio: 'inherit' });
+  };
+  process.once('exit', undo);
+  try {
+    const onProgress = (text: string) => {
+      // Said once the name is taken: another's cluster of that name is never removed.
+      isClaimed ||= text === 'wiring the machines';
+      timed(text);
+    };
+    await upCluster({ ...options, home, onProgress });
+    timed('all nodes and pods are ready');
+  } finally {
+    process.off('exit', undo);
   }
 }
 

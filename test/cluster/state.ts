@@ -1,6 +1,6 @@
 /** What is written down of a cluster, and what clusters have left anywhere on this host. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isAlive, processId, thisProcess } from '../../src/lab/store.ts';
 import { clustersWithCgroups } from './cgroups.ts';
@@ -24,7 +24,7 @@ export interface ClusterRecord {
 
 const recordFile = (name: string): string => join(clusterFolder(name), 'cluster.json');
 
-/** Takes the name. Returns false if it is taken. */
+/** Takes the name, folder and record in one step, so that nobody ever takes it for a dead run's. Undefined if it is taken. */
 export async function claim(plan: Plan, binaries: string): Promise<ClusterRecord | undefined> {
   const owner = plan.ownerPid === undefined ? undefined : await processId(plan.ownerPid);
   const record: ClusterRecord = {
@@ -35,14 +35,17 @@ export async function claim(plan: Plan, binaries: string): Promise<ClusterRecord
     ready: false,
   };
   await mkdir(clustersFolder(), { recursive: true, mode: 0o700 });
+  const draft = await mkdtemp(join(clustersFolder(), '.new-'));
   try {
-    await mkdir(plan.folder);
+    await writeFile(join(draft, 'cluster.json'), JSON.stringify(record, null, 2));
+    await rename(draft, plan.folder);
+    return record;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined;
+    await rm(draft, { recursive: true, force: true });
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOTEMPTY' || code === 'EEXIST') return undefined;
     throw error;
   }
-  await writeRecord(record);
-  return record;
 }
 
 export const writeRecord = (record: ClusterRecord): Promise<void> =>
