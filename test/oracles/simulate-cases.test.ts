@@ -39,6 +39,7 @@ const out = (type: string, priority: number, rule: string): string =>
 const marked = ['route add default dev td table 100', 'rule add pref 10 fwmark 1 table 100'];
 const own = { via: 'out', from: '10.1.0.1', to: '10.2.0.5' };
 const foreign = { via: 'tin', from: '10.1.0.2', to: '10.2.0.5' };
+const foreign6 = { via: 'tin', from: 'fd00:1::2', protocol: 'udp', srcPort: 1024 } as const;
 
 /** FORWARD and INPUT of both families. */
 const rejecting = (...rules: readonly string[]): string =>
@@ -192,6 +193,23 @@ const cases: readonly Case[] = [
       fib saddr . iif oif exists tcp dport 80 dnat to 10.2.0.1; }; }`,
     packets: [{ ...foreign, to: '127.0.0.1' }],
     ends: ['deliver 10.1.0.2:1024 -> 10.2.0.1:80'],
+  },
+  {
+    title:
+      "fib's type of an IPv6 address is what the routes make of it: unreachable without one, prohibit as they say",
+    ip6: ['route add prohibit fd00:8::/64', 'route add blackhole fd00:9::/64'],
+    nft: `table inet t { chain c { type filter hook prerouting priority 0; policy drop;
+      fib daddr type unicast udp dport 80 accept; fib daddr type unreachable udp dport 81 accept;
+      fib daddr type prohibit udp dport 82 accept; fib daddr type local udp dport 83 accept; }; }`,
+    packets: [
+      { ...foreign6, to: 'fd00:2::5', dstPort: 80 },
+      { ...foreign6, to: 'fd00:77::5', dstPort: 80 },
+      { ...foreign6, to: 'fd00:77::5', dstPort: 81 },
+      { ...foreign6, to: 'fd00:8::5', dstPort: 82 },
+      { ...foreign6, to: 'fd00:9::5', dstPort: 82 },
+      { ...foreign6, to: 'fd00:2::1', dstPort: 83 },
+    ],
+    ends: ['forward tout', 'drop', 'reject', 'reject', 'drop', 'deliver'],
   },
   {
     title: 'the device that a packet comes by forwards, whatever ip_forward says; IPv6 has force_forwarding',

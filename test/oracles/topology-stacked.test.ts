@@ -16,7 +16,7 @@ ownStateDir();
 
 const names = ['ops/toolbox-1', 'shop/web-2', 'shop/api-1', 'shop/api-2', 'shop/web-1'] as const;
 const addressOf = (pod: string, family: 4 | 6): string => {
-  const n = names.findIndex((name) => name === pod) + 2;
+  const n = (names as readonly string[]).indexOf(pod) + 2;
   return family === 4 ? `10.98.0.${n}` : `fd00:98::${n}`;
 };
 

@@ -2,7 +2,8 @@
 import type { NftExpr, NftOp, NftSet, NftSetUse, NftStatement, NftTable } from '../../../model/nft.ts';
 import type { NftSetChange } from '../conntrack.ts';
 import { type MatchResult, negateIf, type Truth } from '../truth.ts';
-import { ctField, fibField, metaField, payloadField, rawField, type Subject } from './fields.ts';
+import { fibField } from './fib.ts';
+import { ctField, metaField, payloadField, rawField, type Subject } from './fields.ts';
 import { registerBytes, scaledHash } from './jhash.ts';
 import { type Lookup, lookup, matchesPattern, patternOf, textOf, typeOf } from './patterns.ts';
 import {

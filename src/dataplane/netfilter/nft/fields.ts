@@ -1,24 +1,13 @@
 /** What nft's expressions read from a packet, its connection and the routes: one function a source. */
 import type { Tuple } from '../../../model/netns.ts';
 import type { NftExpr } from '../../../model/nft.ts';
-import { type Address, isLoopback, isMulticast } from '../../../net/address.ts';
+import { type Address, isMulticast } from '../../../net/address.ts';
 import { whyMadeUp } from '../../../net/made-up.ts';
 import { type Packet, protocolNumber } from '../../../net/packet.ts';
-import { lookupRoute } from '../../routing-lookup.ts';
-import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../../routing-tables.ts';
 import type { Tracking } from '../conntrack.ts';
 import type { HookContext } from '../context.ts';
 import { headerBits } from './header-bits.ts';
-import {
-  addressType,
-  addressTypes,
-  ctStateBits,
-  ctStatusBits,
-  doubt,
-  number,
-  type Scalar,
-  tcpFlagBits,
-} from './values.ts';
+import { addressType, ctStateBits, ctStatusBits, doubt, number, type Scalar, tcpFlagBits } from './values.ts';
 
 /** What a rule looks at; the packet and its tracking change from rule to rule. */
 export interface Subject {
@@ -256,65 +245,4 @@ function ctStatus(connection: NonNullable<Tracking['connection']>): Scalar {
     (connection.natChanged.dst ? ctStatusBits.dnat : 0);
   const known = ctStatusBits['seen-reply'] | ctStatusBits.snat | ctStatusBits.dnat | ctStatusBits.expected;
   return { kind: 'number', type: 'ct-status', value: BigInt(value), unclear: 0xffffn & ~BigInt(known) };
-}
-
-export function fibField({ result, flags }: Extract<NftExpr, { kind: 'fib' }>, subject: Subject): Field {
-  const { packet, context } = subject;
-  const address = flags.includes('saddr') ? packet.src : packet.dst;
-  const device = flags.includes('iif')
-    ? (context.inDevice ?? '')
-    : flags.includes('oif')
-      ? (context.outDevice ?? '')
-      : undefined;
-  if (result === 'type') return typeOfAddress(context, address, device);
-  return routeTo(address, flags, device, subject, result);
-}
-
-/** nft_fib4_eval_type: the type in the local table, if it is on `device` where one is given. */
-function typeOfAddress({ netns }: HookContext, address: Address, device: string | undefined): Scalar {
-  const type = (name: keyof typeof addressTypes): Scalar => number('address-type', addressTypes[name]);
-  if (address.family === 4) {
-    if (address.value >> 24n === 0n || address.value === 0xffffffffn) return type('broadcast');
-    if (isMulticast(address)) return type('multicast');
-    const routes = routesOf(netns, 4);
-    if (routes.state === 'known') {
-      const rules = rulesOf(netns, 4);
-      const merged = rules.state === 'known' && hasOnlyDefaultRules(rules.value);
-      const best = bestRoute(routes.value, merged ? ['local', 'main'] : ['local'], address);
-      if (best === undefined || (device !== undefined && best.nexthops[0]?.device !== device))
-        return type('unicast');
-      return Object.hasOwn(addressTypes, best.type)
-        ? type(best.type as keyof typeof addressTypes)
-        : doubt(`the type ${best.type} of a route is not understood`);
-    }
-  }
-  const local = isLocal(netns, address);
-  if (local === 'unknown') return doubt('local addresses are not known');
-  if (device !== undefined && local) return doubt('which device holds a local address is not looked up');
-  if (local) return type('local');
-  return type(isMulticast(address) ? 'multicast' : 'unicast');
-}
-
-/** nft_fib4_eval: the device that a packet to the address would leave by; empty, or 0, if there is no unicast route. */
-function routeTo(
-  address: Address,
-  flags: readonly string[],
-  device: string | undefined,
-  { packet, context }: Subject,
-  result: string,
-): Scalar {
-  const found = (name: string): Scalar =>
-    result === 'oifname' ? { kind: 'name', name } : number('number', name === '' ? 0 : 1);
-  if (isLoopback(packet.src) || context.inDevice === 'lo') return found(context.inDevice ?? '');
-  const src = flags.includes('saddr') ? packet.dst : packet.src;
-  const mark = flags.includes('mark') ? packet.mark : 0;
-  // A lookup in the tables as for a packet that arrived: ip_route_output_key()'s own checks are not asked.
-  const isBack = context.hook === 'forward' && flags.includes('saddr') && flags.includes('iif');
-  const iif = address.family === 6 ? undefined : isBack ? context.outDevice : 'lo';
-  const route = lookupRoute(context.netns, { dst: address, src, mark, iif });
-  if (route.state === 'unknown') return doubt(route.why);
-  if (route.state !== 'found' || route.route.type !== 'unicast') return found('');
-  const devices = route.route.nexthops.flatMap((hop) => hop.device ?? []);
-  if (device !== undefined) return found(devices.includes(device) ? device : '');
-  return found(devices[0] ?? '');
 }
