@@ -37,8 +37,7 @@ export const withSource = (command: Command): Command =>
       .option('--lab <name>', 'a running lab instead of a cluster (podpath lab list)'),
   );
 
-const isLive = (flags: SourceFlags): boolean =>
-  flags.snapshot === undefined && flags.lab === undefined;
+const isLive = (flags: SourceFlags): boolean => flags.snapshot === undefined && flags.lab === undefined;
 
 /** Where endpoints are that name no namespace: -n, or of a live cluster the context's. */
 export const namespaceOf = async (flags: SourceFlags): Promise<string> =>

@@ -3,7 +3,7 @@ import type { KernelAnswer } from '../model/simulated.ts';
 import type { Step } from '../model/verdict.ts';
 import { isMulticast, isUnspecified } from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
-import { isIcmpError } from './netfilter/conntrack.ts';
+import { isIcmpError } from './netfilter/tuples.ts';
 
 /** Types and codes of icmp.h by the names that rules give them. */
 const rejects4: Readonly<Record<string, number>> = {

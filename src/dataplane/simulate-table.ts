@@ -1,17 +1,10 @@
 /** The connection table of a simulation: found by tuple, so that a packet costs the same whatever the number of connections. */
 import type { ConntrackEntry, Tuple } from '../model/netns.ts';
 import type { Packet, Transport } from '../net/packet.ts';
-import {
-  type Connection,
-  type Connections,
-  compareTuples,
-  defaultZone,
-  invert,
-  isIcmpError,
-  tupleOf,
-} from './netfilter/conntrack.ts';
+import { type Connection, type Connections, defaultZone } from './netfilter/conntrack.ts';
 import type { SetChange } from './netfilter/ipsets.ts';
 import { fromRecord } from './netfilter/recorded.ts';
+import { compareTuples, invert, isIcmpError, tupleOf } from './netfilter/tuples.ts';
 
 export interface ConnectionTable {
   /** What conntrack may find for the packet, and nothing else. */

@@ -152,10 +152,7 @@ describe('ip rule', () => {
       { table: '77', ipproto: 'udp', sport_start: 5, sport_end: 9, suppress_ifgroup: '3' },
       { protocol: 17, srcPorts: { from: 5, to: 9 }, suppressGroup: 3, notUnderstood: [] },
     ],
-    [
-      { table: '77', ipproto: 'carrier-pigeon', tun_id: 5 },
-      { notUnderstood: ['ipproto', 'tun_id'] },
-    ],
+    [{ table: '77', ipproto: 'carrier-pigeon', tun_id: 5 }, { notUnderstood: ['ipproto', 'tun_id'] }],
   ])('%j', (entry, expected) => expect(rule(entry)).toMatchObject(expected));
   it.each([{ table: 'main', src: 'x' }, { action: 'dance' }, { table: 'main', fwmark: 'x' }])(
     'notes %j',

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { address } from '../../net/address.ts';
 import type { Packet, TcpFlags } from '../../net/packet.ts';
-import { type Connections, confirm, emptyConnections, setMapping, track, translate } from './conntrack.ts';
+import { type Connections, confirm, emptyConnections, track } from './conntrack.ts';
+import { setMapping, translate } from './mapping.ts';
 
 const packet = (change: Partial<Packet> = {}): Packet => ({
   src: address('10.0.0.1'),

@@ -3,15 +3,14 @@
  * One table serves every namespace; a connection belongs to one.
  */
 import type { CtTarget } from '../../model/match-modules.ts';
-import type { PortRange } from '../../model/netfilter.ts';
 import type { Tuple } from '../../model/netns.ts';
 import type { SourceRef } from '../../model/source.ts';
-import { type Address, sameAddress } from '../../net/address.ts';
-import { type MadeUpPort, portsOf, samePort, swappedPorts } from '../../net/made-up.ts';
+import { sameAddress } from '../../net/address.ts';
 import type { Packet, Transport } from '../../net/packet.ts';
 import type { Balanced } from '../balanced.ts';
 import type { SetChange } from './ipsets.ts';
 import { advanceTcp, isValidTcp, openTcp, type TcpTrack } from './tcp-tracking.ts';
+import { compareTuples, icmpReply, invert, isIcmp, isIcmpError, sameTuple, tupleOf } from './tuples.ts';
 
 export type TrackState = 'NEW' | 'ESTABLISHED' | 'RELATED' | 'INVALID' | 'UNTRACKED';
 export type TrackDirection = 'original' | 'reply';
@@ -121,75 +120,8 @@ export const emptyConnections = (): Connections => ({ entries: [] });
 export const notTracked: Tracking = { state: 'INVALID', direction: 'original' };
 export const untracked: Tracking = { state: 'UNTRACKED', direction: 'original' };
 
-/** ICMP requests that may open a connection and the reply that each expects (nf_conntrack_proto_icmp{,v6}.c). */
-const icmpReply: Readonly<Record<'icmp' | 'icmpv6', ReadonlyMap<number, number>>> = {
-  icmp: new Map([
-    [8, 0],
-    [13, 14],
-    [15, 16],
-    [17, 18],
-  ]),
-  icmpv6: new Map([
-    [128, 129],
-    [139, 140],
-  ]),
-};
-
 /** Neighbour discovery and MLD are never tracked (noct_valid_new). */
 const icmp6Untracked = new Set([130, 131, 132, 133, 134, 135, 136, 143]);
-
-const isIcmp = (protocol: Transport): protocol is 'icmp' | 'icmpv6' =>
-  protocol === 'icmp' || protocol === 'icmpv6';
-
-/** ICMP messages that quote the packet they are about. */
-export function isIcmpError(packet: Packet): boolean {
-  const type = packet.icmp?.type;
-  if (type === undefined) return false;
-  if (packet.protocol === 'icmp') return [3, 4, 5, 11, 12].includes(type);
-  return packet.protocol === 'icmpv6' && type < 128;
-}
-
-/** Ports stand for themselves; of ICMP the id is the source port and type and code the destination port, as in the kernel. */
-export function tupleOf(packet: Packet): Tuple {
-  const { madeUp } = packet;
-  if (packet.icmp !== undefined && isIcmp(packet.protocol))
-    return {
-      src: packet.src,
-      dst: packet.dst,
-      srcPort: packet.icmp.id ?? 0,
-      dstPort: packet.icmp.type * 256 + packet.icmp.code,
-      ...(madeUp === undefined ? {} : { madeUp }),
-    };
-  const { src, dst, srcPort, dstPort } = packet;
-  return { src, dst, srcPort, dstPort, ...(madeUp === undefined ? {} : { madeUp }) };
-}
-
-export function invert(protocol: Transport, tuple: Tuple): Tuple {
-  if (isIcmp(protocol)) {
-    const type = Math.floor(tuple.dstPort / 256);
-    const back = [...icmpReply[protocol]].find(([, reply]) => reply === type)?.[0];
-    const inverse = icmpReply[protocol].get(type) ?? back ?? type;
-    return {
-      src: tuple.dst,
-      dst: tuple.src,
-      srcPort: tuple.srcPort,
-      dstPort: inverse * 256 + (tuple.dstPort % 256),
-      ...(tuple.madeUp === undefined ? {} : { madeUp: tuple.madeUp }),
-    };
-  }
-  return { src: tuple.dst, dst: tuple.src, ...swappedPorts(tuple, false) };
-}
-
-const sameTuple = (a: Tuple, b: Tuple): boolean => compareTuples(a, b) === true;
-
-/** 'maybe': but for a port that the kernel made up they are the same. */
-export function compareTuples(a: Tuple, b: Tuple): boolean | 'maybe' {
-  if (!sameAddress(a.src, b.src) || !sameAddress(a.dst, b.dst)) return false;
-  const from = samePort(a.srcPort, a.madeUp?.src, b.srcPort, b.madeUp?.src);
-  const to = samePort(a.dstPort, a.madeUp?.dst, b.dstPort, b.madeUp?.dst);
-  if (from === false || to === false) return false;
-  return from === true && to === true ? true : 'maybe';
-}
 
 export const defaultZone: Zone = { original: 0, reply: 0 };
 
@@ -437,106 +369,4 @@ export function refresh(view: Connections, tracking: Tracking): Connections {
   if (connection === undefined) return view;
   const isKnown = view.entries.some((entry) => sameConnection(entry, connection));
   return isKnown || connection.confirmed ? enter(view, connection) : view;
-}
-
-/**
- * nf_nat_packet: applies the connection's mapping of one side to a packet. In the reply direction the sides swap:
- * a reply's destination is translated back at the hooks where destinations are (PREROUTING, OUTPUT).
- */
-export function translate(tracking: Tracking, manip: Manip, packet: Packet): Packet {
-  const { connection, direction } = tracking;
-  if (connection === undefined) return packet;
-  const side: Manip = direction === 'original' ? manip : manip === 'src' ? 'dst' : 'src';
-  if (!connection.natChanged[side]) return packet;
-  const opposite = direction === 'original' ? connection.reply : connection.original;
-  const quoted = packet.quoted;
-  if (isIcmpError(packet)) {
-    // nf_nat_icmp_reply_translation: the outer address and the quoted packet's other side.
-    const outer = manip === 'src' ? { ...packet, src: opposite.dst } : { ...packet, dst: opposite.src };
-    if (quoted === undefined) return outer;
-    const inner =
-      manip === 'src' ? withSide(quoted, 'dst', opposite, 'dst') : withSide(quoted, 'src', opposite, 'src');
-    return { ...outer, quoted: inner };
-  }
-  return manip === 'src'
-    ? withSide(packet, 'src', opposite, 'dst')
-    : withSide(packet, 'dst', opposite, 'src');
-}
-
-/** The packet with one side as the `end` of a tuple has it. */
-function withSide(packet: Packet, side: Manip, tuple: Tuple, end: Manip): Packet {
-  const address = end === 'src' ? tuple.src : tuple.dst;
-  const moved = side === 'src' ? { ...packet, src: address } : { ...packet, dst: address };
-  if (packet.protocol === 'ipip') return moved;
-  if (isIcmp(packet.protocol)) {
-    if (packet.icmp === undefined || packet.madeUp?.src?.of === tuple.madeUp?.src?.of) return moved;
-    return withMadeUp({ ...moved, icmp: { ...packet.icmp, id: tuple.srcPort } }, 'src', tuple.madeUp?.src);
-  }
-  const port = end === 'src' ? tuple.srcPort : tuple.dstPort;
-  const translated = side === 'src' ? { ...moved, srcPort: port } : { ...moved, dstPort: port };
-  return withMadeUp(translated, side, tuple.madeUp?.[end]);
-}
-
-function withMadeUp(packet: Packet, side: Manip, made: MadeUpPort | undefined): Packet {
-  const { madeUp, ...rest } = packet;
-  if (madeUp === undefined && made === undefined) return packet;
-  const ports = side === 'src' ? portsOf(made, madeUp?.dst) : portsOf(madeUp?.src, made);
-  return ports.src === undefined && ports.dst === undefined ? rest : { ...rest, madeUp: ports };
-}
-
-/** nf_nat_setup_info: fixes one side's mapping for good; an unchanged tuple only sets the DONE bit. */
-export function setMapping(
-  connection: Connection,
-  manip: Manip,
-  to: { readonly address?: Address; readonly port?: number; readonly made?: PortRange },
-): Connection {
-  const { src, dst, srcPort, dstPort } = connection.reply;
-  const madeUp = madeUpBy(connection, manip, to);
-  const isMade = madeUp?.src !== undefined || madeUp?.dst !== undefined;
-  const port = isIcmp(connection.protocol) ? undefined : to.port;
-  const plain: Tuple =
-    manip === 'src'
-      ? { src, dst: to.address ?? dst, srcPort, dstPort: port ?? dstPort }
-      : { src: to.address ?? src, dst, srcPort: port ?? srcPort, dstPort };
-  const reply: Tuple = isMade ? { ...plain, madeUp } : plain;
-  const changed = !sameTuple(reply, connection.reply);
-  return { ...connection, reply, ...doneWith(connection, manip, changed) };
-}
-
-function doneWith(
-  { natDone, natChanged }: Connection,
-  manip: Manip,
-  changed: boolean,
-): Pick<Connection, 'natDone' | 'natChanged'> {
-  return manip === 'src'
-    ? {
-        natDone: { src: true, dst: natDone.dst },
-        natChanged: { src: natChanged.src || changed, dst: natChanged.dst },
-      }
-    : {
-        natDone: { src: natDone.src, dst: true },
-        natChanged: { src: natChanged.src, dst: natChanged.dst || changed },
-      };
-}
-
-/** That a port made up is the one that the packet had is not taken into account: one case in tens of thousands. */
-function madeUpBy(
-  { netns, protocol, original, reply }: Connection,
-  manip: Manip,
-  { port, made }: { readonly port?: number; readonly made?: PortRange },
-): Tuple['madeUp'] {
-  if (port === undefined && made === undefined) return reply.madeUp;
-  const { src, dst, srcPort, dstPort, madeUp } = original;
-  const of = [
-    netns,
-    protocol,
-    src.value,
-    madeUp?.src?.of ?? srcPort,
-    dst.value,
-    madeUp?.dst?.of ?? dstPort,
-    manip,
-  ];
-  const own = made && { from: made.from, to: made.to, of: of.join(' ') };
-  if (isIcmp(protocol)) return made === undefined ? reply.madeUp : portsOf(own, undefined);
-  return manip === 'src' ? portsOf(reply.madeUp?.src, own) : portsOf(own, reply.madeUp?.dst);
 }

@@ -6,22 +6,16 @@ import { mapKnown, orElse, unknown } from '../../model/known.ts';
 import type { HookName } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
 import { type Family, sameAddress } from '../../net/address.ts';
-import {
-  confirm,
-  confirmed,
-  isIcmpError,
-  type Manip,
-  notTracked,
-  setMapping,
-  translate,
-} from './conntrack.ts';
+import { confirm, confirmed, type Manip, notTracked } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { type HookProgram, programOf, type Stage, stagesIn } from './hook-program.ts';
+import { setMapping, translate } from './mapping.ts';
 import { bridgeChains } from './nft/frame-hooks.ts';
 import { merge, outcome } from './outcomes.ts';
 import { copyOf, type Next, type Run, type State, withTracking } from './state.ts';
 import { natStep } from './steps.ts';
 import { runTracking, startTracking } from './tracking.ts';
+import { isIcmpError } from './tuples.ts';
 
 export type { HookContext, HookOutcome } from './context.ts';
 

@@ -4,9 +4,10 @@
  */
 import type { Rule, Target } from '../../model/netfilter.ts';
 import type { Step } from '../../model/verdict.ts';
-import { setMapping, untracked } from './conntrack.ts';
+import { untracked } from './conntrack.ts';
 import type { Decisive, HookContext, HookOutcome } from './context.ts';
 import { nextRules } from './dispatch.ts';
+import { setMapping } from './mapping.ts';
 import { evaluateRule } from './matches.ts';
 import { attachTemplate, changeSet, isFree, takesPacket } from './modules/effects.ts';
 import { chooseMapping, type NatTarget } from './nat.ts';

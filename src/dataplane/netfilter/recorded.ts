@@ -2,8 +2,9 @@
 import { lazy } from '../../model/lazy.ts';
 import type { ConntrackEntry, Netns, Tuple } from '../../model/netns.ts';
 import { protocolNumber, type Transport } from '../../net/packet.ts';
-import { type Connection, invert, type RecordedLookup } from './conntrack.ts';
+import type { Connection, RecordedLookup } from './conntrack.ts';
 import { recordedTcp } from './tcp-tracking.ts';
+import { invert } from './tuples.ts';
 
 const indexes = new WeakMap<readonly ConntrackEntry[], RecordedLookup>();
 

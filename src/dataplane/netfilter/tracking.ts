@@ -6,7 +6,6 @@ import { sysctl } from '../routing-tables.ts';
 import {
   type Connection,
   type Connections,
-  isIcmpError,
   type Template,
   type Tracking,
   track,
@@ -17,6 +16,7 @@ import { joinDoubt, outcome } from './outcomes.ts';
 import { recordedLookup } from './recorded.ts';
 import { copyOf, type Next, type Run, type State } from './state.ts';
 import { invalidStep } from './steps.ts';
+import { isIcmpError } from './tuples.ts';
 
 /** What conntrack of the namespace makes of the packet. */
 export function startTracking(

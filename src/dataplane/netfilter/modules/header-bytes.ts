@@ -1,7 +1,7 @@
 /** A packet as bytes from its IP header on, as far as they follow from what the walk knows of it. */
 
 import { type Packet, protocolNumber } from '../../../net/packet.ts';
-import { isIcmpError } from '../conntrack.ts';
+import { isIcmpError } from '../tuples.ts';
 import { type Bits, left, noBits, or } from './bits.ts';
 
 /** Known bits of one byte. */

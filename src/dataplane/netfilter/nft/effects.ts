@@ -1,7 +1,7 @@
 /** What nft's statements do to a packet and its connection: marks and NAT. */
 import type { NftStatement } from '../../../model/nft.ts';
-import { setMapping } from '../conntrack.ts';
 import type { HookOutcome } from '../context.ts';
+import { setMapping } from '../mapping.ts';
 import { chooseMapping } from '../nat.ts';
 import { merge } from '../outcomes.ts';
 import type { State } from '../state.ts';
