@@ -1,7 +1,7 @@
 /** The programs of the cluster, built from the Go module in programs/ and kept outside of the tree. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, rename, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, utimes } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, relative } from 'node:path';
 import { PodpathError } from '../../src/model/errors.ts';
@@ -21,6 +21,7 @@ const kubernetesPrograms = [
 const built = ['kubernetes', 'flanneld', 'kube-router', 'coredns', 'tool'];
 /** Measured: 10 minutes on two free cores. A loaded machine takes several times as long. */
 const buildLimitMs = 80 * 60_000;
+const unusedLimitMs = 14 * 24 * 3_600_000;
 
 export interface Binaries {
   /** Has every program by its name. */
@@ -61,7 +62,11 @@ async function findBinaries(module: string): Promise<Binaries & { readonly ready
 /** Builds what is not there yet. Throws PodpathError with the compiler's words. Two builders at once only waste time. */
 export async function ensureBinaries(module: string, say: (text: string) => void): Promise<Binaries> {
   const found = await findBinaries(module);
-  if (found.ready) return found;
+  if (found.ready) {
+    await markUsed(found.folder);
+    return found;
+  }
+  await removeUnused();
   say('building the programs of the cluster with Go: once, 10 minutes on two cores');
   const started = performance.now();
   const parent = join(found.folder, '..');
@@ -79,6 +84,27 @@ export async function ensureBinaries(module: string, say: (text: string) => void
   }
   say(`built in ${Math.round((performance.now() - started) / 1000)} s`);
   return found;
+}
+
+/** A folder's time is that of its last use. */
+async function markUsed(folder: string): Promise<void> {
+  const now = new Date();
+  await utimes(join(folder, '..'), now, now);
+}
+
+/** Programs that nobody has used for a while, and drafts of builders that were killed. */
+async function removeUnused(): Promise<void> {
+  const root = cacheRoot();
+  const hashes = await readdir(root).catch(() => []);
+  const drafts = await Promise.all(
+    hashes.map(async (hash) => (await readdir(join(root, hash))).map((entry) => join(root, hash, entry))),
+  );
+  const old = async (path: string, ms: number) => Date.now() - (await stat(path)).mtimeMs > ms;
+  for (const draft of drafts.flat().filter((path) => /\/(building|importing)-[^/]*$/.test(path)))
+    if (await old(draft, 2 * buildLimitMs)) await rm(draft, { recursive: true, force: true });
+  for (const hash of hashes)
+    if (await old(join(root, hash), unusedLimitMs))
+      await rm(join(root, hash), { recursive: true, force: true });
 }
 
 async function build(module: string, into: string): Promise<void> {
