@@ -9,6 +9,7 @@ import type { Prefix } from '../../src/net/prefix.ts';
 import { type Ending, endings, type Fate } from './dumps-walk.ts';
 import { deviceFor, portsOf } from './dumps-words.ts';
 import type { DumpWorld } from './dumps-world.ts';
+import { withHiddenPorts } from './made-up.ts';
 import { inNetns, type Random, run } from './netfilter-support.ts';
 import { decode, encode, type Sequence, type Wire } from './netfilter-wire.ts';
 
@@ -157,6 +158,8 @@ function flowOf(random: Random, world: DumpWorld, flow: number, taken: Set<strin
   const [out] = one.ways;
   if (one.ways.length !== 1 || out?.fate.kind !== 'forwarded' || out.fate.device === 'lo') return [one];
   const sent = out.fate.packet;
+  // An answer to a port that only the kernel knows; other oracles wait for its choice.
+  if (sent.madeUp !== undefined) return [one];
   const { flags: _, ...plain } = sent;
   const answer: Packet = {
     ...plain,
@@ -201,10 +204,12 @@ const answersTo = (reset: Packet, sent: Packet): boolean =>
 /** Its source port or ICMP id tells a flow from the kernel's own packets, which may have any IP id. */
 const isOfFlow = (found: Packet, sent: Packet): boolean =>
   found.protocol === sent.protocol &&
-  (sent.icmp !== undefined
-    ? found.icmp?.id === sent.icmp.id
-    : [found.srcPort, found.dstPort].includes(sent.srcPort) ||
-      [found.srcPort, found.dstPort].includes(sent.dstPort));
+  // A port that the kernel made up tells nothing, and the other one may be translated too.
+  (found.madeUp?.src !== undefined ||
+    (sent.icmp !== undefined
+      ? found.icmp?.id === sent.icmp.id
+      : [found.srcPort, found.dstPort].includes(sent.srcPort) ||
+        [found.srcPort, found.dstPort].includes(sent.dstPort)));
 
 const describePacket = (packet: Packet): string =>
   `${formatPacket(packet)} ttl ${packet.ttl} tos ${packet.tos ?? 0}`;
@@ -212,7 +217,12 @@ const describePacket = (packet: Packet): string =>
 const describeError = (icmp: Packet['icmp']): string =>
   icmp?.type === 3 ? `rejected ${icmp.code}` : `rejected ${icmp?.type}/${icmp?.code}`;
 
-function describeKernel(seen: readonly Seen[], id: number, sent: Packet): string {
+/** What the kernel did, in the words of describeFate; ports that it may have made up are hidden. */
+function describeKernel(all: readonly Seen[], id: number, sent: Packet, made: Packet['madeUp']): string {
+  const seen =
+    made === undefined
+      ? all
+      : all.map((entry) => ({ ...entry, packet: withHiddenPorts(entry.packet, made) }));
   const own = seen.filter(
     (entry) => entry.id === id && entry.quotedId === undefined && isOfFlow(entry.packet, sent),
   );
@@ -270,7 +280,8 @@ export async function compareDump(
   const output = await run(inNetns(name, ['python3', injector, ...world.devices]), `${input.join('\n')}\n`);
   const seen = readOutput(output);
   for (const [i, { packet, via, ways }] of injections.entries()) {
-    const kernel = describeKernel(seen, i + 1, packet);
+    const [made] = ways.flatMap(({ fate }) => ('packet' in fate ? (fate.packet.madeUp ?? []) : []));
+    const kernel = describeKernel(seen, i + 1, packet, made);
     const ours = [...new Set(ways.map(({ fate }) => describeFate(fate)))];
     tally.packets++;
     const kind = kernel.split(' ')[0] ?? '';

@@ -87,7 +87,9 @@ function arrive(netns: Netns, from: Passing, device: string): readonly Ending[] 
     // No socket here joins a group but all hosts', and nobody routes multicast.
     if (isMulticast(dst))
       return dst.value === 0xe0000001n ? deliver(netns, routed, device) : lost('no group');
-    if (reversePathCheck(netns, routed.packet, device).state !== 'pass') return lost('martian');
+    const source = reversePathCheck(netns, routed.packet, device);
+    if (source.state === 'unknown') return [{ ...routed, fate: { kind: 'any', why: source.why } }];
+    if (source.state !== 'pass') return lost('martian');
     if (isBroadcast(routed.packet) || isLocal(netns, dst) === true) return deliver(netns, routed, device);
     const route = lookupRoute(netns, { dst, src, mark, iif: device });
     if (route.state !== 'found') return lost('no route');

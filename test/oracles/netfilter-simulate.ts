@@ -60,7 +60,9 @@ function arrive(netns: Netns, from: Passing, device: string): Simulated {
   const routed = hook(netns, 'prerouting', from, { inDevice: device });
   if ('fate' in routed) return routed;
   const lost = (why: string): Simulated => ({ ...routed, fate: { kind: 'lost', why } });
-  if (reversePathCheck(netns, routed.packet, device).state !== 'pass') return lost('martian');
+  const source = reversePathCheck(netns, routed.packet, device);
+  if (source.state === 'unknown') return { ...routed, fate: { kind: 'undecided', why: source.why } };
+  if (source.state !== 'pass') return lost('martian');
   if (isLocal(netns, routed.packet.dst) === true) return deliver(netns, routed, device);
   const { src, dst, mark } = routed.packet;
   const route = lookupRoute(netns, { dst, src, mark, iif: device });
