@@ -49,6 +49,9 @@ function hook(netns: Netns, at: HookContext['hook'], from: Passing, devices: Dev
   const ended = (fate: Fate): Simulated => ({ fate, connections: outcome.connections, trail: steps, visits });
   if (outcomes.length === 1 && outcome.unknownWhy?.includes('the kernel made up') === true)
     return ended({ kind: 'undecided', why: outcome.unknownWhy });
+  // A hash of such a port may be any.
+  if (outcomes.length > 1 && outcomes.every(({ packet }) => packet.madeUp !== undefined))
+    return ended({ kind: 'undecided', why: 'a choice by a port that the kernel made up' });
   if (outcomes.length !== 1 || outcome.verdict === 'unknown')
     throw new Error(`not decided: ${outcome.unknownWhy} ${steps.join('\n')}`);
   if (outcome.verdict === 'drop') return ended({ kind: 'lost', why: `dropped at ${at}` });

@@ -212,6 +212,14 @@ const cases: readonly Case[] = [
     ends: ['forward tout', 'drop', 'reject', 'reject', 'drop', 'deliver'],
   },
   {
+    title:
+      'a mark of mangle OUTPUT that leads nowhere ends the packet there: the DNAT behind it comes too late',
+    ip: ['route add 10.51.0.0/16 dev tout table 100', 'rule add pref 10 fwmark 1/1 table 100'],
+    rules4: `*mangle\n-A OUTPUT -j MARK --set-xmark 0x2/0xffffffff\nCOMMIT\n*nat\n-A OUTPUT -d 10.51.0.2 -j DNAT --to-destination 10.1.0.2\nCOMMIT`,
+    packets: [{ via: 'out', from: '10.4.0.1', to: '10.51.0.2', mark: 1 }],
+    ends: ['reject'],
+  },
+  {
     title: 'the device that a packet comes by forwards, whatever ip_forward says; IPv6 has force_forwarding',
     sysctl: [
       'net.ipv4.ip_forward=0',

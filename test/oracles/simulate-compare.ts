@@ -1,6 +1,6 @@
 /** What became of each packet of a batch, in the same words for the kernel and for us. */
 import type { Simulated } from '../../src/model/simulated.ts';
-import { formatAddress } from '../../src/net/address.ts';
+import { formatAddress, sameAddress } from '../../src/net/address.ts';
 import { formatPacket, type Packet } from '../../src/net/packet.ts';
 import { withHiddenPorts } from './made-up.ts';
 import { decode, encode, type Wire } from './netfilter-wire.ts';
@@ -83,10 +83,18 @@ function describeKernel(
   const error = seen.find((entry) => entry.quotedId !== undefined);
   if (error !== undefined) return `reject ${icmpWords(error)} -> ${answerWords(error.where, error.packet)}`;
   if (ours.answer?.kind === 'tcp-reset') {
-    const reset = resets.get(flow)?.shift();
+    const reset = takeReset(resets.get(flow) ?? [], packet);
     return `reject tcp-reset -> ${reset === undefined ? 'silent' : answerWords(reset.where, reset.packet)}`;
   }
   return refusals.has(refused.get(id) ?? 0) ? 'reject error' : 'drop';
+}
+
+/** Devices are read one after the other, so resets of both directions may come in another order than they were sent in. */
+function takeReset(seen: Seen[], { src, dst }: Packet): Seen | undefined {
+  const answer = seen.findIndex(
+    (entry) => sameAddress(entry.packet.src, dst) && sameAddress(entry.packet.dst, src),
+  );
+  return seen.splice(Math.max(answer, 0), 1)[0];
 }
 
 function icmpWords({ packet: { icmp, protocol }, mtuBytes }: Seen): string {

@@ -6,6 +6,8 @@ import { mapKnown, orElse, unknown } from '../../model/known.ts';
 import type { HookName } from '../../model/netfilter.ts';
 import type { Netns } from '../../model/netns.ts';
 import { type Family, sameAddress } from '../../net/address.ts';
+import { lookupRoute } from '../routing-lookup.ts';
+import { queryOf } from '../routing-query.ts';
 import { confirm, confirmed, type Manip, notTracked } from './conntrack.ts';
 import type { HookContext, HookOutcome } from './context.ts';
 import { type HookProgram, programOf, type Stage, stagesIn } from './hook-program.ts';
@@ -96,7 +98,7 @@ function runStages(passage: Passage, index: number, state: State): readonly Hook
       return stage.entry.start(
         run,
         state,
-        hookOf(run) === 'output' && stage.entry.reroutes ? rerouting(state, next) : next,
+        hookOf(run) === 'output' && stage.entry.reroutes ? rerouting(run, state, next) : next,
       );
     case 'track':
       return runTracking(run, program.hasChains, state, next);
@@ -116,11 +118,20 @@ function inTable(state: State): State {
 
 const hookOf = (run: Run): HookName => run.context.hook;
 
-/** A mark set in any other table stays without effect on the route. */
+/**
+ * A mark set in any other table stays without effect on the route. ip_route_me_harder() asks at once: where there is no way,
+ * no later chain sees the packet, and no translation saves it. Who reads the outcome asks the routes for the reason.
+ */
 const rerouting =
-  (before: State, next: Next): Next =>
-  (after) =>
-    next(after.packet.mark === before.packet.mark ? after : { ...after, routeMark: after.packet.mark });
+  (run: Run, before: State, next: Next): Next =>
+  (after) => {
+    const { mark } = after.packet;
+    if (mark === before.packet.mark) return next(after);
+    const routed = { ...after, routeMark: mark };
+    const { netns } = run.context;
+    const { state: way } = lookupRoute(netns, queryOf(after.packet, undefined, mark));
+    return way === 'none' || way === 'refused' ? [outcome(routed, 'drop', netns.id)] : next(routed);
+  };
 
 /** nf_nat_inet_fn: the table is asked once for a connection and side; after that its mapping translates every packet. */
 function runNat(
