@@ -47,8 +47,9 @@ function hook(netns: Netns, at: HookContext['hook'], from: Passing, devices: Dev
   const steps = [...trail, `${at}: ${outcome.verdict}`, ...outcome.steps.map((step) => `  ${step.text}`)];
   const visits = [...from.visits, ...visitsOf(outcome.path, outcome.packet)];
   const ended = (fate: Fate): Simulated => ({ fate, connections: outcome.connections, trail: steps, visits });
-  if (outcomes.length === 1 && outcome.unknownWhy?.includes('the kernel made up') === true)
-    return ended({ kind: 'undecided', why: outcome.unknownWhy });
+  const isMadeUp = /the kernel made up|not every bit of it is known/.test(outcome.unknownWhy ?? '');
+  if (outcomes.length === 1 && isMadeUp && outcome.packet.madeUp !== undefined)
+    return ended({ kind: 'undecided', why: outcome.unknownWhy ?? '' });
   // A hash of such a port may be any.
   if (outcomes.length > 1 && outcomes.every(({ packet }) => packet.madeUp !== undefined))
     return ended({ kind: 'undecided', why: 'a choice by a port that the kernel made up' });

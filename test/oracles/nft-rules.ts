@@ -117,7 +117,8 @@ const ctMatch = (random: Random): string =>
     `mark ${not(random)}${random.pick(['0x4', '0x0', '0x1-0x8'])}`,
     `mark & ${random.pick(['0xf == 0x4', '0x1 != 0x0'])}`,
     `direction ${random.pick(['original', 'reply'])}`,
-    `${random.pick(['original', 'reply'])} protocol ${not(random)}${random.pick(['tcp', 'udp', '{ tcp, icmp }'])}`,
+    // A plain "protocol tcp" nft takes for what a later "tcp sport" implies, and does not list it.
+    `${random.pick(['original', 'reply'])} protocol ${random.pick(['!= tcp', '!= udp', '{ tcp, icmp }'])}`,
     `original ip ${random.pick(['saddr', 'daddr'])} ${not(random)}${host(random)}`,
     `reply ip saddr ${host(random)}`,
   ])}`;

@@ -27,6 +27,7 @@ export interface Scope extends Subject {
 }
 
 /** numgen and hashes over more ends than this, and products of them, are not followed one by one. */
+const notEveryBit = 'not every bit of it is known';
 const maxOptions = 4096;
 
 /** `hint` is the type that constants are read as where the expression itself does not say. */
@@ -126,7 +127,7 @@ function calculated(op: string, left: Scalar, right: Scalar): Scalar {
   if (left.kind !== 'number' || right.kind !== 'number') return doubt('a name cannot be calculated with');
   const value = arithmetic(op, left.value, right.value);
   const unclear = (left.unclear ?? 0n) & (op === '&' ? right.value : -1n);
-  if (unclear !== 0n && op !== '&') return doubt('not every bit of it is known');
+  if (unclear !== 0n && op !== '&') return doubt(notEveryBit);
   return { ...left, value, ...(left.unclear === undefined ? {} : { unclear }) };
 }
 
@@ -300,15 +301,15 @@ function overlaps([scalar]: readonly Scalar[], right: NftExpr, scope: Scope): Tr
   const bits = mask.kind === 'options' ? mask.options[0]?.parts[0] : undefined;
   if (bits?.kind !== 'number') return { doubt: `"${textOf(right)}" is not understood` };
   if ((scalar.value & bits.value) !== 0n) return true;
-  return ((scalar.unclear ?? 0n) & bits.value) === 0n ? false : { doubt: 'not every bit of it is known' };
+  return ((scalar.unclear ?? 0n) & bits.value) === 0n ? false : { doubt: notEveryBit };
 }
 
 function ordered(op: NftOp, scalar: Scalar | undefined, right: NftExpr): Truth {
   if (scalar === undefined || scalar.kind === 'name') return { doubt: 'a name has no order' };
   if (scalar.kind === 'doubt') return { doubt: scalar.why };
   const bound = constantExpression(right, scalar.type);
-  if (bound?.kind !== 'number' || scalar.unclear !== undefined)
-    return { doubt: `"${textOf(right)}" is not understood` };
+  if (bound?.kind !== 'number') return { doubt: `"${textOf(right)}" is not understood` };
+  if (scalar.unclear !== undefined) return { doubt: notEveryBit };
   if (op === '<') return scalar.value < bound.value;
   if (op === '<=') return scalar.value <= bound.value;
   return op === '>' ? scalar.value > bound.value : scalar.value >= bound.value;
