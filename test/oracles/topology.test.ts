@@ -6,13 +6,16 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { downLab, type Lab, upLab } from '../../src/lab/lab.ts';
 import type { LabCni } from '../../src/lab/state.ts';
 import { labName, ownStateDir, whyNoLab } from '../lab/support.ts';
+import { isCi } from '../support/ci.ts';
 import { cases } from './topology-cases.ts';
 import { compare, describeWrong, inflictAll, quieten } from './topology-compare.ts';
 import { type Damage, drawDamage, formatDamage, generator } from './topology-damages.ts';
 import { askedOf } from './topology-flows.ts';
 
 const rounds = Number(process.env.PODPATH_TOPOLOGY_ROUNDS ?? 3);
-const seed = Number(process.env.PODPATH_TOPOLOGY_SEED ?? Math.floor(Math.random() * 1_000_000));
+// CI has one answer for one commit; other runs look further.
+const chance = isCi ? 20_261_122 : Math.floor(Math.random() * 1_000_000);
+const seed = Number(process.env.PODPATH_TOPOLOGY_SEED ?? chance);
 
 ownStateDir();
 
