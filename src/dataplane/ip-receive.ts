@@ -1,6 +1,12 @@
 /** Packets that come by a device: PREROUTING and the routing decision. */
 import type { Device, Netns } from '../model/netns.ts';
-import { type Address, formatAddress, isMulticast, isUnspecified } from '../net/address.ts';
+import {
+  type Address,
+  formatAddress,
+  isLimitedBroadcast,
+  isMulticast,
+  isUnspecified,
+} from '../net/address.ts';
 import { type Cursor, cannotTell, copyOf, doubt, lose, type Stage } from './cursor.ts';
 import { runHooks } from './hooks.ts';
 import { forward, forwards } from './ip-forward.ts';
@@ -10,7 +16,6 @@ import { localIn } from './ipvs.ts';
 import {
   checkAddresses,
   forwardsBroadcasts,
-  isLimitedBroadcast,
   isLocal,
   lookupRoute,
   queryOf,

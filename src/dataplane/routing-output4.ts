@@ -1,6 +1,13 @@
 /** What ip_route_output_key_hash_rcu() decides about an own IPv4 packet besides the tables. */
 import type { Netns, NextHop, Route, RouteType } from '../model/netns.ts';
-import { type Address, formatAddress, isLoopback, isMulticast, isUnspecified } from '../net/address.ts';
+import {
+  type Address,
+  formatAddress,
+  isLimitedBroadcast,
+  isLoopback,
+  isMulticast,
+  isUnspecified,
+} from '../net/address.ts';
 import { tableIndex } from './routing-index.ts';
 import type { FoundRoute, RouteQuery, RouteResult } from './routing-query.ts';
 import { selectAddress } from './routing-source.ts';
@@ -17,7 +24,6 @@ import {
 const invalid: RouteResult = { state: 'refused', type: 'invalid' };
 const nowhere = { state: 'none', skipped: [] } as const;
 
-export const isLimitedBroadcast = (a: Address): boolean => a.family === 4 && a.value === 0xffffffffn;
 /** ipv4_is_zeronet(): only 0.0.0.0 itself since Linux 5.3, which made an address of every other in 0.0.0.0/8. */
 export const isZeroNet = (a: Address): boolean => a.family === 4 && a.value === 0n;
 

@@ -1,10 +1,17 @@
 /** Whether the kernel believes a packet's addresses where it came in: ip_route_input_slow and fib_validate_source. */
 import type { Netns, Route } from '../model/netns.ts';
 import type { SourceRef } from '../model/source.ts';
-import { type Address, formatAddress, isLoopback, isMulticast, isUnspecified } from '../net/address.ts';
+import {
+  type Address,
+  formatAddress,
+  isLimitedBroadcast,
+  isLoopback,
+  isMulticast,
+  isUnspecified,
+} from '../net/address.ts';
 import type { Packet } from '../net/packet.ts';
 import { lookupRoute } from './routing-lookup.ts';
-import { isLimitedBroadcast, isZeroNet } from './routing-output4.ts';
+import { isZeroNet } from './routing-output4.ts';
 import { queryBack, queryOf, type RouteResult } from './routing-query.ts';
 import {
   deviceSetting,

@@ -1,6 +1,5 @@
 /** Where a packet goes next, and whether the namespace believes where it came from. */
 export { lookupRoute } from './routing-lookup.ts';
-export { isLimitedBroadcast } from './routing-output4.ts';
 export {
   queryOf,
   type RouteQuery,

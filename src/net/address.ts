@@ -115,6 +115,9 @@ export const isLoopback = (a: Address): boolean =>
 export const isMulticast = (a: Address): boolean =>
   a.family === 4 ? a.value >> 28n === 14n : a.value >> 120n === 0xffn;
 
+/** 255.255.255.255. */
+export const isLimitedBroadcast = (a: Address): boolean => a.family === 4 && a.value === 0xffffffffn;
+
 /** 169.254.0.0/16 and fe80::/10. */
 export const isLinkLocal = (a: Address): boolean =>
   a.family === 4 ? a.value >> 16n === 0xa9fen : a.value >> 118n === 0x3fan;

@@ -188,6 +188,25 @@ const cases: readonly Case[] = [
     ends: ['forward tout', 'drop', 'drop'],
   },
   {
+    title: 'addrtype calls an address unicast where a route refuses it',
+    ip: ['route add blackhole 10.60.0.0/16', 'route append throw default metric 99'],
+    rules4: `*filter
+-A INPUT -m addrtype --src-type UNICAST -p udp --dport 80 -j DROP
+-A INPUT -m addrtype --src-type BLACKHOLE,THROW,PROHIBIT -p udp --dport 81 -j DROP
+COMMIT`,
+    packets: ['10.60.0.1', '10.77.0.1'].flatMap((from, n) =>
+      [80, 81].map((dstPort) => ({
+        via: 'tin',
+        from,
+        to: '10.1.0.1',
+        protocol: 'udp' as const,
+        srcPort: 1000 + 10 * n + dstPort,
+        dstPort,
+      })),
+    ),
+    ends: ['drop', 'deliver', 'drop', 'deliver'],
+  },
+  {
     title: 'fib looks a source up in the tables, whatever the destination is',
     nft: `table ip t { chain c { type nat hook prerouting priority -100;
       fib saddr . iif oif exists tcp dport 80 dnat to 10.2.0.1; }; }`,

@@ -4,7 +4,8 @@ import { isMulticast, isUnspecified } from '../../net/address.ts';
 import { portIn, whyMadeUp } from '../../net/made-up.ts';
 import { type Packet, protocolNumber } from '../../net/packet.ts';
 import { contains } from '../../net/prefix.ts';
-import { bestRoute, hasOnlyDefaultRules, isLocal, routesOf, rulesOf } from '../routing-tables.ts';
+import { addressType4 } from '../address-type.ts';
+import { isLocal } from '../routing-tables.ts';
 import type { Connections, Tracking } from './conntrack.ts';
 import type { HookContext } from './context.ts';
 import {
@@ -214,19 +215,8 @@ function addressTypeMatches(match: Extract<Match, { kind: 'addrtype' }>, subject
     const local = isLocal(netns, address);
     return local === 'unknown' ? { doubt: 'local addresses are not known' } : local;
   }
-  if (address.value >> 24n === 0n || address.value === 0xffffffffn) return match.types.includes('BROADCAST');
-  if (isMulticast(address)) return match.types.includes('MULTICAST');
-  const routes = routesOf(netns, 4);
-  if (routes.state === 'unknown') {
-    const local = isLocal(netns, address);
-    return local === 'unknown' ? { doubt: routes.why } : match.types.includes(local ? 'LOCAL' : 'UNICAST');
-  }
-  // inet_addr_type asks the local table; until rules are added it is one trie with main (fib_trie_unmerge).
-  const rules = rulesOf(netns, 4);
-  const merged = rules.state === 'known' && hasOnlyDefaultRules(rules.value);
-  const tables = merged ? ['local', 'main'] : ['local'];
-  const route = bestRoute(routes.value, tables, address);
-  // __inet_dev_addr_type: an address of another device is one like any other.
-  const elsewhere = onDevice !== undefined && route?.nexthops[0]?.device !== onDevice;
-  return match.types.includes(elsewhere ? 'UNICAST' : (route?.type ?? 'unicast').toUpperCase());
+  const found = addressType4(netns, address, onDevice);
+  if (found.state === 'known') return match.types.includes(found.value.toUpperCase());
+  const local = isLocal(netns, address);
+  return local === 'unknown' ? { doubt: found.why } : match.types.includes(local ? 'LOCAL' : 'UNICAST');
 }

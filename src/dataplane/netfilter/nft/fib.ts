@@ -2,8 +2,8 @@
 import type { NftExpr } from '../../../model/nft.ts';
 import { type Address, isLinkLocal, isLoopback, isMulticast, sameAddress } from '../../../net/address.ts';
 import { protocolNumber } from '../../../net/packet.ts';
+import { addressType4 } from '../../address-type.ts';
 import { lookupRoute } from '../../routing-lookup.ts';
-import { bestRoute, hasOnlyDefaultRules, routesOf, rulesOf } from '../../routing-tables.ts';
 import type { HookContext } from '../context.ts';
 import type { Subject } from './fields.ts';
 import { addressTypes, doubt, number, type Scalar } from './values.ts';
@@ -27,18 +27,11 @@ const type = (name: keyof typeof addressTypes): Scalar => number('address-type',
 
 /** nft_fib4_eval_type: the type in the local table, if it is on `device` where one is given. */
 function typeOfAddress4({ netns }: HookContext, address: Address, device: string | undefined): Scalar {
-  if (address.value >> 24n === 0n || address.value === 0xffffffffn) return type('broadcast');
-  if (isMulticast(address)) return type('multicast');
-  const routes = routesOf(netns, 4);
-  if (routes.state === 'unknown') return doubt(routes.why);
-  const rules = rulesOf(netns, 4);
-  const merged = rules.state === 'known' && hasOnlyDefaultRules(rules.value);
-  const best = bestRoute(routes.value, merged ? ['local', 'main'] : ['local'], address);
-  if (best === undefined || (device !== undefined && best.nexthops[0]?.device !== device))
-    return type('unicast');
-  return Object.hasOwn(addressTypes, best.type)
-    ? type(best.type as keyof typeof addressTypes)
-    : doubt(`the type ${best.type} of a route is not understood`);
+  const found = addressType4(netns, address, device);
+  if (found.state === 'unknown') return doubt(found.why);
+  return Object.hasOwn(addressTypes, found.value)
+    ? type(found.value as keyof typeof addressTypes)
+    : doubt(`the type ${found.value} of a route is not understood`);
 }
 
 /** __nft_fib6_eval_type: a look-up of the own packet's way to the address; what no route leads to is unreachable. */
