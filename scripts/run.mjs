@@ -45,3 +45,10 @@ export const tool = {
 };
 
 export const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+
+/** An option of parseArgs as a number from 1; an error that names the option if it is none. */
+export function wholeNumber(options, name) {
+  const value = Number(options[name]);
+  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number from 1`);
+  return value;
+}

@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { temporaryFolder } from './policy/bundle.mjs';
-import { runProgram, seconds, tool } from './run.mjs';
+import { runProgram, seconds, tool, wholeNumber } from './run.mjs';
 import { setupOrExit } from './setup.mjs';
 
 const { values: options } = parseArgs({
@@ -16,15 +16,9 @@ const { values: options } = parseArgs({
   },
 });
 const say = (text) => process.stdout.write(`${text}\n`);
-const wanted = wholeNumber('packets');
-const firstSeed = wholeNumber('seed');
-const perRound = Math.min(wanted, wholeNumber('round'));
-
-function wholeNumber(name) {
-  const value = Number(options[name]);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number from 1`);
-  return value;
-}
+const wanted = wholeNumber(options, 'packets');
+const firstSeed = wholeNumber(options, 'seed');
+const perRound = Math.min(wanted, wholeNumber(options, 'round'));
 
 /** Rounds of one job: seeds of all rounds are far apart, those of the worlds of one round follow each other. */
 async function work(job, shared) {
@@ -69,7 +63,7 @@ async function soak() {
     throw new Error('needs Linux and root: it makes network namespaces');
   setupOrExit();
   const shared = { asked: 0, rounds: 0, failed: false, started: performance.now() };
-  await Promise.all(Array.from({ length: wholeNumber('jobs') }, (_, job) => work(job, shared)));
+  await Promise.all(Array.from({ length: wholeNumber(options, 'jobs') }, (_, job) => work(job, shared)));
 }
 
 await soak();

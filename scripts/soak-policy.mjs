@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { temporaryFolder } from './policy/bundle.mjs';
-import { runProgram, seconds, tool } from './run.mjs';
+import { runProgram, seconds, tool, wholeNumber } from './run.mjs';
 import { root, setupOrExit } from './setup.mjs';
 
 const { values: options } = parseArgs({
@@ -18,14 +18,8 @@ const { values: options } = parseArgs({
 });
 const say = (text) => process.stdout.write(`${text}\n`);
 const oracles = 'test/oracles/policy';
-const wanted = wholeNumber('cases');
-const firstSeed = wholeNumber('seed');
-
-function wholeNumber(name) {
-  const value = Number(options[name]);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number from 1`);
-  return value;
-}
+const wanted = wholeNumber(options, 'cases');
+const firstSeed = wholeNumber(options, 'seed');
 
 /** The tests that set the two against each other: those that call agree() or agreeOn(). */
 function contests() {

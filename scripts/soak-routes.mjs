@@ -4,7 +4,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { temporaryFolder } from './policy/bundle.mjs';
-import { runProgram, seconds, tool } from './run.mjs';
+import { runProgram, seconds, tool, wholeNumber } from './run.mjs';
 import { setupOrExit } from './setup.mjs';
 
 const { values: options } = parseArgs({
@@ -15,15 +15,9 @@ const { values: options } = parseArgs({
   },
 });
 const say = (text) => process.stdout.write(`${text}\n`);
-const wanted = wholeNumber('routes');
-const firstSeed = wholeNumber('seed');
-const perRound = Math.min(wanted, wholeNumber('round'));
-
-function wholeNumber(name) {
-  const value = Number(options[name]);
-  if (!Number.isInteger(value) || value < 1) throw new Error(`--${name} must be a whole number from 1`);
-  return value;
-}
+const wanted = wholeNumber(options, 'routes');
+const firstSeed = wholeNumber(options, 'seed');
+const perRound = Math.min(wanted, wholeNumber(options, 'round'));
 
 if (process.platform !== 'linux' || process.getuid() !== 0)
   throw new Error('needs Linux and root: it makes network namespaces');

@@ -1,27 +1,13 @@
 /** The live cluster as a source: kubectl's own flags, and the collection that every command begins with. */
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { ClusterOptions } from '../collect/kubernetes/options.ts';
 import type { CollectedFiles } from '../collect/sections.ts';
 import type { Snapshot } from '../model/snapshot.ts';
 import { note, onInterrupt, progress, verbosity } from './context.ts';
 import { version } from './version.ts';
 
 /** As commander names the flags. */
-export interface ClusterFlags {
-  readonly kubeconfig?: string;
-  readonly context?: string;
-  readonly cluster?: string;
-  readonly user?: string;
-  readonly server?: string;
-  readonly token?: string;
-  readonly namespace?: string;
-  readonly as?: string;
-  readonly asUid?: string;
-  readonly asGroup?: readonly string[];
-  readonly certificateAuthority?: string;
-  readonly clientCertificate?: string;
-  readonly clientKey?: string;
-  readonly tlsServerName?: string;
-  readonly insecureSkipTlsVerify?: boolean;
+export interface ClusterFlags extends ClusterOptions {
   /** Milliseconds; 0: none. */
   readonly requestTimeout?: number;
   readonly qps?: number;

@@ -299,16 +299,17 @@ function sliceObject(state: LabState, planned: PlannedService, app: PlannedApp, 
   };
 }
 
-function policyObjects(state: LabState): RawObject[] {
-  const policy = (namespace: string, name: string, spec: object): RawObject => ({
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: objectMeta(state, 'NetworkPolicy', { namespace, name }),
-    spec,
-  });
-  return [
-    policy('payments', 'default-deny', { podSelector: {}, policyTypes: ['Ingress'] }),
-    policy('payments', 'ledger-from-shop', {
+/** The policies that every lab and test cluster has: what they deny on purpose is the healthy state. */
+export const labPolicies: readonly {
+  readonly namespace: string;
+  readonly name: string;
+  readonly spec: object;
+}[] = [
+  { namespace: 'payments', name: 'default-deny', spec: { podSelector: {}, policyTypes: ['Ingress'] } },
+  {
+    namespace: 'payments',
+    name: 'ledger-from-shop',
+    spec: {
       podSelector: { matchLabels: { app: 'ledger' } },
       policyTypes: ['Ingress'],
       ingress: [
@@ -322,8 +323,12 @@ function policyObjects(state: LabState): RawObject[] {
           ports: [{ protocol: 'TCP', port: 9000 }],
         },
       ],
-    }),
-    policy('shop', 'db-from-api', {
+    },
+  },
+  {
+    namespace: 'shop',
+    name: 'db-from-api',
+    spec: {
       podSelector: { matchLabels: { app: 'db' } },
       policyTypes: ['Ingress'],
       ingress: [
@@ -332,9 +337,17 @@ function policyObjects(state: LabState): RawObject[] {
           ports: [{ protocol: 'TCP', port: 5432 }],
         },
       ],
-    }),
-  ];
-}
+    },
+  },
+];
+
+const policyObjects = (state: LabState): RawObject[] =>
+  labPolicies.map(({ namespace, name, spec }) => ({
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: objectMeta(state, 'NetworkPolicy', { namespace, name }),
+    spec,
+  }));
 
 function configMapObjects(state: LabState): RawObject[] {
   const config = cnis[state.cni].configMap?.(state);

@@ -11,6 +11,7 @@ import { downCluster, openCluster, sweepClusters, upCluster } from './lifecycle.
 import { processesOf } from './processes.ts';
 import { mountsOf, namespacesOf, traces } from './state.ts';
 import { ownCluster, whyNoOwnCluster } from './support.ts';
+import { pause } from './wait.ts';
 
 const script = fileURLToPath(new URL('../../scripts/cluster.mjs', import.meta.url));
 const name = `u${process.pid}`;
@@ -127,5 +128,3 @@ describe.skipIf(whyNoOwnCluster !== undefined)('a cluster', () => {
     await expect(openCluster(killed)).rejects.toThrow(/there is no cluster/);
   });
 });
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

@@ -14,10 +14,10 @@ import { printRuleset } from '../../src/parse/iptables-save.ts';
 import { dumpFolder, dumpSaves, type Save, savesOf, snapshotFiles, snapshotNames } from './dumps-files.ts';
 import { portsOf, type Words, wordsOf } from './dumps-words.ts';
 import { completed, parseSave, restore, rulesetOf } from './dumps-world.ts';
-import { cannotRun, type Random, randomFrom } from './netfilter-support.ts';
+import { cannotRun, type Random, randomFrom, sweepNetns } from './netfilter-support.ts';
 import { compare, describeDisagreement, RouteErrors } from './simulate-compare.ts';
 import type { Injection } from './simulate-flows.ts';
-import { KernelNamespace, sweep, tuns } from './simulate-namespace.ts';
+import { KernelNamespace, tuns } from './simulate-namespace.ts';
 import { load, type WorldText } from './simulate-world.ts';
 
 const why = dumpFolder === undefined ? 'PODPATH_SHARED names no folder with dumps/' : cannotRun();
@@ -182,7 +182,7 @@ describe.skipIf(why !== undefined)('IPv6 dumps against the kernel', () => {
   const saves: Save[] = [];
   const open = new Map<string, KernelNamespace>();
   beforeAll(async () => {
-    await sweep('pp-sixdumps');
+    await sweepNetns('pp-sixdumps');
     for (const backend of backends)
       open.set(backend, await KernelNamespace.open(`pp-sixdumps-${process.pid}-${backend}`));
     saves.push(...dumpSaves());

@@ -1,5 +1,6 @@
 /** A throw-away namespace on the real kernel, its state read by the parsers, and seeded random choices. */
 
+import { existsSync, readdirSync } from 'node:fs';
 import type { Netns } from '../../src/model/netns.ts';
 import { buildNetns } from '../../src/parse/netns.ts';
 import { exec } from '../../src/system/exec.ts';
@@ -32,22 +33,13 @@ export async function makeNetns(name: string): Promise<void> {
   await run(['ip', 'netns', 'add', name]);
 }
 
-/** Removes what killed runs left behind: namespaces `PREFIX-PID` whose process is gone. */
+/** Removes namespaces `PREFIX-PID` and `PREFIX-PID-…` that a killed run has left behind. */
 export async function sweepNetns(prefix: string): Promise<void> {
-  const { stdout } = await exec(['ip', 'netns', 'list']);
-  for (const line of stdout.split('\n')) {
-    const [name = ''] = line.split(' ');
-    const pid = new RegExp(`^${prefix}-(\\d+)$`).exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) await exec(['ip', 'netns', 'delete', name]);
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
+  if (!existsSync('/run/netns')) return;
+  for (const name of readdirSync('/run/netns')) {
+    const pid = name.startsWith(`${prefix}-`) ? name.slice(prefix.length + 1).split('-')[0] : undefined;
+    if (pid === undefined || !/^\d+$/.test(pid) || existsSync(`/proc/${pid}`)) continue;
+    await exec(['ip', 'netns', 'delete', name]);
   }
 }
 

@@ -1,10 +1,10 @@
 /** Sets that rules change: later packets of one batch find them changed, as the kernel has it. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { mapKnown } from '../../src/model/known.ts';
-import { cannotRun, randomFrom } from './netfilter-support.ts';
+import { cannotRun, randomFrom, sweepNetns } from './netfilter-support.ts';
 import { compare, describeDisagreement, RouteErrors } from './simulate-compare.ts';
 import { randomFlows } from './simulate-flows.ts';
-import { KernelNamespace, sweep } from './simulate-namespace.ts';
+import { KernelNamespace } from './simulate-namespace.ts';
 import { load, type WorldText } from './simulate-world.ts';
 
 const why = cannotRun();
@@ -29,7 +29,7 @@ const questions = [
 describe.skipIf(why !== undefined)('nft sets that rules change', () => {
   let kernel: KernelNamespace | undefined;
   beforeAll(async () => {
-    await sweep('pp-nftsets');
+    await sweepNetns('pp-nftsets');
     kernel = await KernelNamespace.open(`pp-nftsets-${process.pid}-0`);
   }, 60_000);
   afterAll(async () => {

@@ -2,11 +2,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { address } from '../../src/net/address.ts';
 import type { Packet } from '../../src/net/packet.ts';
-import { cannotRun } from './netfilter-support.ts';
+import { cannotRun, sweepNetns } from './netfilter-support.ts';
 import { routeCases } from './simulate-cases-routes.ts';
 import { compare, describeOurs, flowOf, RouteErrors } from './simulate-compare.ts';
 import { askAgain, type Question } from './simulate-flows.ts';
-import { KernelNamespace, sweep } from './simulate-namespace.ts';
+import { KernelNamespace } from './simulate-namespace.ts';
 import { load, type WorldText } from './simulate-world.ts';
 
 const why = cannotRun();
@@ -469,7 +469,7 @@ const lines = (text = ''): string[] => text.split('\n').filter((line) => line !=
 describe.skipIf(why !== undefined)('simulate and the kernel', () => {
   let kernel: KernelNamespace;
   beforeEach(async () => {
-    await sweep('pp-simc');
+    await sweepNetns('pp-simc');
     kernel = await KernelNamespace.open(`pp-simc-${process.pid}`);
   });
   afterEach(() => kernel.close());

@@ -1,6 +1,5 @@
 /** A namespace on the kernel with TUN devices, served by one helper process: the oracles' line to the kernel. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { exec } from '../../src/system/exec.ts';
 import { inNetns, makeNetns, run } from './netfilter-support.ts';
@@ -176,14 +175,4 @@ async function setUp(name: string): Promise<void> {
     ...tuns.map(({ name: device }) => `net.ipv4.conf.${device}.send_redirects=0`),
   ];
   await run(inNetns(name, ['sysctl', '-qw', ...settings]));
-}
-
-/** Removes namespaces `PREFIX-PID-…` that a killed run has left behind. */
-export async function sweep(prefix: string): Promise<void> {
-  if (!existsSync('/run/netns')) return;
-  for (const name of readdirSync('/run/netns')) {
-    const pid = name.startsWith(`${prefix}-`) ? name.slice(prefix.length + 1).split('-')[0] : undefined;
-    if (pid === undefined || !/^\d+$/.test(pid) || existsSync(`/proc/${pid}`)) continue;
-    await exec(['ip', 'netns', 'delete', name]);
-  }
 }

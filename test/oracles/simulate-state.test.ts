@@ -3,10 +3,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { address, formatAddress } from '../../src/net/address.ts';
 import type { Packet, TcpFlags } from '../../src/net/packet.ts';
 import { exec } from '../../src/system/exec.ts';
-import { cannotRun, inNetns, type Random, randomFrom, run } from './netfilter-support.ts';
+import { cannotRun, inNetns, type Random, randomFrom, run, sweepNetns } from './netfilter-support.ts';
 import { encode } from './netfilter-wire.ts';
 import type { Question } from './simulate-flows.ts';
-import { KernelNamespace, sweep } from './simulate-namespace.ts';
+import { KernelNamespace } from './simulate-namespace.ts';
 import { agree, forwarding, onePerTtl, packetsFor } from './simulate-state-support.ts';
 
 const why = cannotRun();
@@ -282,7 +282,7 @@ function randomSets(
 describe.skipIf(why !== undefined)('state and the kernel', () => {
   let kernel: KernelNamespace;
   beforeAll(async () => {
-    await sweep('pp-state');
+    await sweepNetns('pp-state');
     kernel = await KernelNamespace.open(`pp-state-${process.pid}`);
   });
   afterAll(() => kernel.close());

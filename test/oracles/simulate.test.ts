@@ -2,10 +2,10 @@
 import { appendFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { isCi } from '../support/ci.ts';
-import { cannotRun, randomFrom } from './netfilter-support.ts';
+import { cannotRun, randomFrom, sweepNetns } from './netfilter-support.ts';
 import { type Comparison, compare, describeDisagreement, RouteErrors } from './simulate-compare.ts';
 import { type Injection, randomFlows } from './simulate-flows.ts';
-import { KernelNamespace, sweep } from './simulate-namespace.ts';
+import { KernelNamespace } from './simulate-namespace.ts';
 import { describeShrunk, shrink } from './simulate-shrink.ts';
 import { type Backend, load, randomWorld, type WorldText } from './simulate-world.ts';
 
@@ -43,7 +43,7 @@ describe.skipIf(why !== undefined)('simulate agrees with the kernel', () => {
   const started = performance.now();
   let sent = 0;
   beforeAll(async () => {
-    await sweep('pp-sim');
+    await sweepNetns('pp-sim');
     // Each has its own: legacy tables, once they are there, stay.
     for (const backend of backends)
       open.set(backend, await KernelNamespace.open(`pp-sim-${process.pid}-${backend}`));

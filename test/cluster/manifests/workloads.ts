@@ -1,4 +1,5 @@
 /** The applications, as in the labs: web and api on every node, a database, a ledger that policies guard, a toolbox. */
+import { labPolicies } from '../../../src/lab/objects.ts';
 import { type ImageName, imageOf } from '../images.ts';
 import type { Plan } from '../plan.ts';
 import { type KubeObject, namespace, onDifferentNodes } from './meta.ts';
@@ -133,39 +134,10 @@ function service(app: App): KubeObject[] {
   ];
 }
 
-function policies(): KubeObject[] {
-  const policy = (inNamespace: string, name: string, spec: object): KubeObject => ({
+const policies = (): KubeObject[] =>
+  labPolicies.map(({ namespace: inNamespace, name, spec }) => ({
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
     metadata: { name, namespace: inNamespace },
     spec,
-  });
-  return [
-    policy('payments', 'default-deny', { podSelector: {}, policyTypes: ['Ingress'] }),
-    policy('payments', 'ledger-from-shop', {
-      podSelector: { matchLabels: { app: 'ledger' } },
-      policyTypes: ['Ingress'],
-      ingress: [
-        {
-          from: [
-            {
-              namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'shop' } },
-              podSelector: { matchLabels: { app: 'web' } },
-            },
-          ],
-          ports: [{ protocol: 'TCP', port: 9000 }],
-        },
-      ],
-    }),
-    policy('shop', 'db-from-api', {
-      podSelector: { matchLabels: { app: 'db' } },
-      policyTypes: ['Ingress'],
-      ingress: [
-        {
-          from: [{ podSelector: { matchLabels: { app: 'api' } } }],
-          ports: [{ protocol: 'TCP', port: 5432 }],
-        },
-      ],
-    }),
-  ];
-}
+  }));
